@@ -1,0 +1,36 @@
+# Everything sets itself up: a virtual environment in .venv with the pinned versions of constraints.txt.
+VENV ?= .venv
+PYTHON ?= python3
+OUT ?= demo
+SLOW ?=
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check install clean
+
+demo: $(READY)  ## the whole road on the generated world, then the path of the report
+	@echo "==> vltool demo --out $(OUT)"
+	@$(BIN)/vltool demo --out $(OUT)
+
+test: $(READY)  ## the tests; SLOW=1 adds kill-and-resume and the whole demo
+	@echo "==> pytest$(if $(SLOW), --slow)"
+	@$(BIN)/python -m pytest $(if $(SLOW),--slow) -n 2 --dist loadgroup
+
+check: $(READY)  ## what must be green before a commit
+	@echo "==> ruff format --check, ruff check, mypy, pytest"
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+install: $(READY)  ## only the virtual environment
+
+$(READY): pyproject.toml constraints.txt
+	@echo "==> setting up $(VENV): the pinned packages of constraints.txt (some gigabytes for torch, a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+	@echo "==> $(VENV) is ready"
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,34 @@
+"""Names that a configuration may use, and the code behind each: name → "module:attribute".
+
+Nothing is imported until a name is asked for, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from vltool.errors import ConfigError
+
+TASKS = {
+    "caption_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
+    "vqa": "vltool.tasks.vqa:VisualQuestionAnswering",
+    "grounding": "vltool.tasks.grounding:VisualGrounding",
+}
+ENCODERS = {
+    "dense_coattention": "vltool.models.dense_coattention:DenseCoattentionEncoder",
+}
+READERS = {
+    "coco_captions": "vltool.datasets.coco_captions:read",
+    "karpathy": "vltool.datasets.karpathy:read",
+    "vqa_v2": "vltool.datasets.vqa_v2:read",
+    "flickr30k_entities": "vltool.datasets.flickr30k_entities:read",
+}
+
+
+def resolve(registry: dict[str, str], name: str, *, kind: str) -> Any:
+    """The object behind `name`. Raises ConfigError with the known names if there is none."""
+    if name not in registry:
+        raise ConfigError(f"unknown {kind} {name!r}; known: {', '.join(sorted(registry))}")
+    module, attribute = registry[name].split(":")
+    return getattr(import_module(module), attribute)
