@@ -1,0 +1,25 @@
+"""How a list of independent jobs is run: the protocol that every engine keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True)
+class Done(Generic[JobT, ResultT]):
+    """A job that has ended: its result, or the error that stopped it."""
+
+    job: JobT
+    result: ResultT | None
+    error: BaseException | None
+
+
+class Engine(Protocol):
+    """Runs jobs that know nothing of each other; each ends in a result or an error, in any order."""
+
+    def run(self, function: Callable[[JobT], ResultT], jobs: Sequence[JobT]) -> Iterator[Done[JobT, ResultT]]: ...

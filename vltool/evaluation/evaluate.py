@@ -1,0 +1,94 @@
+"""Scores of one model on one task's examples, by the task's own metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vltool.errors import DataError
+from vltool.evaluation.pair_scores import score_all_pairs
+from vltool.models.joint_model import JointModel
+from vltool.models.precision import compute_in
+from vltool.structures import Example
+from vltool.tasks.batching import Batching
+from vltool.tasks.task import Scores, Task
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores in percent; predictions as in a submission; pair_scores (images, captions) where all pairs count."""
+
+    scores: Scores
+    predictions: list[dict[str, Any]]
+    pair_scores: np.ndarray | None = None
+
+
+@torch.inference_mode()
+def evaluate(
+    model: JointModel,
+    task: Task[Any],
+    examples: Sequence[Example],
+    batching: Batching,
+    *,
+    batch_size: int = 256,
+    precision: str = "float32",
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score `model` on `examples`. progress(done, total) is called as it goes."""
+    if not examples:
+        raise DataError(f"tasks.{task.name}: there is nothing to evaluate. Name sources for this split")
+    model.eval()
+    if task.scoring == "all_pairs":
+        return _evaluate_pairs(model, task, examples, batching, precision, device, progress)
+    metric = task.new_metric()
+    for start in range(0, len(examples), batch_size):
+        chosen = examples[start : start + batch_size]
+        batch, rows = batching.batch(task, chosen)
+        batch = batch.to(device)
+        with compute_in(precision, device):
+            logits = model.logits(task.name, batch)
+        metric.update(logits.float(), batch, chosen, rows)
+        if progress:
+            progress(min(start + batch_size, len(examples)), len(examples))
+    return Evaluation(metric.compute(), metric.predictions())
+
+
+def _evaluate_pairs(
+    model: JointModel,
+    task: Task[Any],
+    examples: Sequence[Example],
+    batching: Batching,
+    precision: str,
+    device: torch.device | str,
+    progress: Progress | None,
+) -> Evaluation:
+    image_ids = tuple(dict.fromkeys(example.rows[0][0] for example in examples))
+    place = {image_id: k for k, image_id in enumerate(image_ids)}
+    caption_image = np.array([place[example.rows[0][0]] for example in examples])
+    regions, region_mask, boxes = batching.images(image_ids)
+    tokens, token_mask = batching.sentences([example.rows[0][1] for example in examples])
+    scores = score_all_pairs(
+        model,
+        task.name,
+        regions,
+        region_mask,
+        boxes,
+        tokens,
+        token_mask,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )
+    best = scores.argmax(axis=0)
+    predictions = [
+        {"caption_id": example.example_id, "best_image": image_ids[k]}
+        for example, k in zip(examples, best, strict=True)
+    ]
+    return Evaluation(task.pair_metrics(scores, caption_image), predictions, scores)

@@ -1,0 +1,133 @@
+"""Examples → Batch: the only place that pads. Every distinct picture and sentence of a batch is held once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from vltool.errors import DataError
+from vltool.structures import Batch, Example, ImageId, RegionFeatures
+from vltool.tasks.task import RowView, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class RegionSource(Protocol):
+    """Where region features come from: a store, or a dictionary in a test."""
+
+    def get(self, image_id: ImageId) -> RegionFeatures: ...
+
+
+class Batching:
+    """Builds batches from a source of regions and the tokens of every sentence.
+
+    tokens: sentence → its words; token_ids: sentence → (T,) int64 rows of the word vectors.
+    """
+
+    def __init__(
+        self, regions: RegionSource, tokens: Mapping[str, tuple[str, ...]], token_ids: Mapping[str, np.ndarray]
+    ):
+        self.regions = regions
+        self.tokens = tokens
+        self.token_ids = token_ids
+
+    def row(self, image_id: ImageId, sentence: str) -> RowView:
+        """One image-sentence row as tasks see it."""
+        return RowView(self.regions.get(image_id), self._tokens(sentence))
+
+    def row_of(self, example: Example) -> RowView:
+        """The first row of an example."""
+        return self.row(*example.rows[0])
+
+    def batch(
+        self, task: Task[Any], examples: Sequence[Example], *, generator: np.random.Generator | None = None
+    ) -> tuple[Batch, list[RowView]]:
+        """A batch of `examples` and the first row of each. generator: given in training, for in-batch negatives."""
+        pairs = [example.rows[0] for example in examples]
+        image_ids = tuple(dict.fromkeys(image_id for image_id, _ in pairs))
+        sentences = tuple(dict.fromkeys(sentence for _, sentence in pairs))
+        image_index = {image_id: k for k, image_id in enumerate(image_ids)}
+        sentence_index = {sentence: k for k, sentence in enumerate(sentences)}
+        held = [self.regions.get(image_id) for image_id in image_ids]
+        views = [RowView(held[image_index[i]], self._tokens(s)) for i, s in pairs]
+        rows = task.pair_rows(
+            np.array([image_index[image_id] for image_id, _ in pairs]),
+            np.array([sentence_index[sentence] for _, sentence in pairs]),
+            generator,
+        )  # (B, rows, 2)
+        inputs, targets = task.tensors(examples, views, rows.shape[1])
+        regions, region_mask, boxes = pad_regions(held)
+        tokens, token_mask = pad_tokens([self._token_ids(sentence) for sentence in sentences])
+        return Batch(
+            regions=regions,
+            region_mask=region_mask,
+            boxes=boxes,
+            tokens=tokens,
+            token_mask=token_mask,
+            rows=torch.from_numpy(rows.reshape(-1, 2)),
+            example_ids=tuple(example.example_id for example in examples),
+            image_ids=image_ids,
+            inputs=inputs,
+            targets=targets,
+        ), views
+
+    def images(self, image_ids: Sequence[ImageId]) -> tuple[Tensor, Tensor, Tensor]:
+        """regions (U, R, D), region_mask (U, R), boxes (U, R, 5) of pictures."""
+        return pad_regions([self.regions.get(image_id) for image_id in image_ids])
+
+    def sentences(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """tokens (V, T), token_mask (V, T) of sentences."""
+        return pad_tokens([self._token_ids(sentence) for sentence in sentences])
+
+    def _tokens(self, sentence: str) -> tuple[str, ...]:
+        if sentence not in self.tokens:
+            raise DataError(f"the sentence {sentence[:80]!r} was not tokenized. Run again: vltool embed-text CONFIG")
+        return self.tokens[sentence]
+
+    def _token_ids(self, sentence: str) -> np.ndarray:
+        self._tokens(sentence)
+        return self.token_ids[sentence]
+
+
+def pad_regions(held: Sequence[RegionFeatures]) -> tuple[Tensor, Tensor, Tensor]:
+    """regions (U, R, D) in the store's own precision, region_mask (U, R), boxes (U, R, 5), R the largest number."""
+    most = max(features.num_regions for features in held)
+    dim = held[0].features.shape[1]
+    dtype = held[0].features.dtype
+    regions = np.zeros((len(held), most, dim), dtype)
+    mask = np.zeros((len(held), most), bool)
+    boxes = np.zeros((len(held), most, 5), np.float32)
+    for k, features in enumerate(held):
+        if features.features.shape[1] != dim:
+            raise DataError(
+                f"image {features.image_id!r} has features of width {features.features.shape[1]}, others of {dim}: "
+                "they come from different detectors. Extract them with one detector"
+            )
+        count = features.num_regions
+        regions[k, :count] = features.features
+        mask[k, :count] = True
+        boxes[k, :count] = relative_boxes(features)
+    return torch.from_numpy(regions), torch.from_numpy(mask), torch.from_numpy(boxes)
+
+
+def relative_boxes(features: RegionFeatures) -> np.ndarray:
+    """(R, 5): x1/W, y1/H, x2/W, y2/H and the share of the picture's area."""
+    scale = np.array([features.width, features.height, features.width, features.height], np.float32)
+    relative = features.boxes / scale
+    area = (relative[:, 2] - relative[:, 0]) * (relative[:, 3] - relative[:, 1])
+    return np.concatenate([relative, area[:, None]], axis=1)
+
+
+def pad_tokens(token_ids: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """tokens (V, T) long with padding row 0, token_mask (V, T), T the longest sentence."""
+    longest = max(1, max(len(ids) for ids in token_ids))
+    tokens = np.zeros((len(token_ids), longest), np.int64)
+    mask = np.zeros((len(token_ids), longest), bool)
+    for k, ids in enumerate(token_ids):
+        tokens[k, : len(ids)] = ids
+        mask[k, : len(ids)] = True
+    return torch.from_numpy(tokens), torch.from_numpy(mask)

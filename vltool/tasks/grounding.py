@@ -1,0 +1,145 @@
+"""Visual grounding: which regions does each phrase of a caption name (section 3.3.3, equations 9 and 10).
+
+A region is a target if its IoU with an annotated box of the phrase is at least 0.5 (`boxes: any`) or with the
+smallest box around all of them (`boxes: merged`). Scene phrases and phrases without boxes are not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from vltool.datasets.records import GroundedCaption, Phrase
+from vltool.metrics.ignorance import random_region_recall
+from vltool.metrics.localization import PhraseRanking, correct_regions, grounding_scores
+from vltool.structures import Batch, Example
+from vltool.tasks.task import Metric, RowView, Scores, Task, strict
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vltool.models.encoder import Encoder
+
+
+class VisualGrounding(Task[GroundedCaption]):
+    main_metric = "recall@1"
+
+    @strict
+    @dataclass(frozen=True)
+    class Options:
+        """boxes: what counts as found when a phrase has several boxes."""
+
+        boxes: Literal["any", "merged"] = "any"
+
+    def example(self, record: GroundedCaption) -> Example:
+        sentence = " ".join(record.tokens)
+        return Example(f"{record.image_id}#{record.sentence_index}", ((record.image_id, sentence),), record)
+
+    def examples(self, split: str) -> tuple[Example, ...]:
+        return tuple(example for example in super().examples(split) if asked_phrases(example))
+
+    def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
+        from vltool.models.decoders.grounding import GroundingDecoder
+
+        return GroundingDecoder(encoder.text_width, encoder.image_width)
+
+    def tensors(
+        self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        import torch
+
+        asked = [asked_phrases(example) for example in examples]
+        num_phrases = max(map(len, asked))
+        num_regions = max(row.regions.num_regions for row in rows)
+        spans = torch.zeros(len(examples), num_phrases, 2, dtype=torch.long)
+        mask = torch.zeros(len(examples), num_phrases, dtype=torch.bool)
+        correct = torch.zeros(len(examples), num_phrases, num_regions)
+        for b, (example, phrases, row) in enumerate(zip(examples, asked, rows, strict=True)):
+            words = example.target.tokens
+            for p, phrase in enumerate(phrases):
+                spans[b, p] = torch.tensor(token_span(words, row.tokens, phrase))
+                mask[b, p] = True
+                hits = correct_regions(row.regions.boxes, phrase.boxes, protocol=self.options.boxes)
+                correct[b, p, : len(hits)] = torch.from_numpy(hits.astype(np.float32))
+        return {"phrase_spans": spans, "phrase_mask": mask}, {"correct": correct}
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        import torch.nn.functional as F
+
+        correct = batch.targets["correct"]  # (B, P, R)
+        regions = batch.region_mask[batch.rows[:, 0]]  # (B, R)
+        asked = batch.inputs["phrase_mask"][:, :, None] & regions[:, None, :]
+        losses = F.binary_cross_entropy_with_logits(logits[:, :, : correct.shape[-1]], correct, reduction="none")
+        return (losses * asked).sum() / batch.inputs["phrase_mask"].sum()
+
+    def new_metric(self) -> Metric:
+        return RecallMetric(self.options.boxes)
+
+    def ignorance(
+        self,
+        split_examples: Sequence[Example],
+        train_examples: Sequence[Example],
+        rows: Callable[[Example], RowView],
+    ) -> Scores:
+        found, totals = [], []
+        for example in split_examples:
+            boxes = rows(example).regions.boxes
+            for phrase in asked_phrases(example):
+                hits = correct_regions(boxes, phrase.boxes, protocol=self.options.boxes)
+                found.append(int(hits.sum()))
+                totals.append(len(boxes))
+        return random_region_recall(np.array(found), np.array(totals))
+
+
+class RecallMetric(Metric):
+    """Recall@K over phrases, the upper bound of the candidate regions, and Recall@1 per phrase type."""
+
+    def __init__(self, protocol: Literal["any", "merged"]):
+        self.protocol: Literal["any", "merged"] = protocol
+        self.rankings: list[PhraseRanking] = []
+        self.listed: list[dict[str, Any]] = []
+
+    def update(self, logits: Tensor, batch: Batch, examples: Sequence[Example], rows: Sequence[RowView]) -> None:
+        for place, (example, row) in enumerate(zip(examples, rows, strict=True)):
+            scores = logits[place, :, : row.regions.num_regions].float().cpu().numpy()
+            numbers = {id(phrase): k for k, phrase in enumerate(example.target.phrases)}
+            for phrase, phrase_scores in zip(asked_phrases(example), scores, strict=False):
+                ranked = row.regions.boxes[np.argsort(-phrase_scores, kind="stable")]
+                self.rankings.append(PhraseRanking(ranked, phrase.boxes, phrase.types))
+                self.listed.append(
+                    {
+                        "image_id": example.target.image_id,
+                        "sentence": example.target.sentence_index,
+                        "phrase": numbers[id(phrase)],
+                        "boxes": ranked[:10].round(2).tolist(),
+                    }
+                )
+
+    def compute(self) -> Scores:
+        return grounding_scores(self.rankings, protocol=self.protocol)
+
+    def predictions(self) -> list[dict[str, Any]]:
+        return self.listed
+
+
+def asked_phrases(example: Example) -> tuple[Phrase, ...]:
+    """The phrases of a grounded caption that have boxes."""
+    return tuple(phrase for phrase in example.target.phrases if phrase.boxes)
+
+
+def token_span(words: Sequence[str], tokens: Sequence[str], phrase: Phrase) -> tuple[int, int]:
+    """[start, end) of a phrase in `tokens`, which split `words` (the dataset's own) further, never join them."""
+    start = _num_tokens(words[: phrase.first_word], tokens, 0)
+    return start, start + _num_tokens(words[phrase.first_word : phrase.first_word + phrase.num_words], tokens, start)
+
+
+def _num_tokens(words: Sequence[str], tokens: Sequence[str], start: int) -> int:
+    letters = sum(len(word) for word in words)
+    count = 0
+    while letters > 0 and start + count < len(tokens):
+        letters -= len(tokens[start + count])
+        count += 1
+    return count

@@ -1,0 +1,154 @@
+"""From a configuration to the examples of every task: read, choose pictures, keep the splits clean, count.
+
+What is left out is counted here, by task, split and reason; nothing disappears silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vltool.config import RunConfig, SourceConfig, TaskConfig
+from vltool.errors import ConfigError, DataError
+from vltool.registry import READERS, TASKS, resolve
+from vltool.splits.protocol import clean
+from vltool.structures import Example, ImageId
+from vltool.tasks.task import Task
+
+SPLITS = ("train", "val", "test")
+Examples = dict[str, dict[str, tuple[Example, ...]]]
+
+
+@dataclass(frozen=True)
+class PreparedTasks:
+    """The tasks of a run and what each of them learns from and is scored on.
+
+    examples: task → split → examples. counts: one row a task and split: read, and left out by reason.
+    """
+
+    tasks: dict[str, Task[Any]]
+    examples: Examples
+    counts: tuple[dict[str, Any], ...]
+    contamination: tuple[dict[str, Any], ...] = ()
+    sources: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
+
+    def only(self, names: Iterable[str]) -> PreparedTasks:
+        """The same for some of the tasks; the splits stay clean with respect to all of them."""
+        chosen = tuple(names)
+        for name in chosen:
+            if name not in self.tasks:
+                raise ConfigError(f"the run has no task {name!r}; it has {', '.join(self.tasks)}")
+        return PreparedTasks(
+            {name: self.tasks[name] for name in chosen},
+            {name: self.examples[name] for name in chosen},
+            tuple(row for row in self.counts if row["task"] in chosen),
+            self.contamination,
+            self.sources,
+        )
+
+
+def prepare_tasks(config: RunConfig) -> PreparedTasks:
+    """Read every source of every task and apply the split protocol. Raises DataError or ConfigError.
+
+    Protocol `clean` takes every training example away whose picture any task evaluates (12-in-1's rule).
+    """
+    tasks, examples, counts = {}, {}, []
+    for name, task_config in config.tasks.items():
+        records, read = {}, {}
+        for split in SPLITS:
+            found = [read_source(source) for source in getattr(task_config, split)]
+            records[split] = [record for source in found for record in source]
+            read[split] = len(records[split])
+        task: Task[Any] = resolve(TASKS, task_config.type or name, kind="task")(
+            name, records, options=task_config.options
+        )
+        tasks[name] = task
+        examples[name] = {split: task.examples(split) for split in SPLITS}
+        counts += [{"task": name, "split": split, "read": read[split]} for split in SPLITS]
+    contamination: tuple[dict[str, Any], ...] = ()
+    if config.splits.protocol == "clean":
+        examples, contamination = _keep_clean(examples)
+    for row in counts:
+        asked = len(tasks[row["task"]].examples(row["split"]))
+        row["not_asked"] = row["read"] - asked
+        row["contaminated"] = asked - len(examples[row["task"]][row["split"]])
+        row["used"] = len(examples[row["task"]][row["split"]])
+    return PreparedTasks(tasks, examples, tuple(counts), contamination)
+
+
+def read_source(source: SourceConfig) -> list[Any]:
+    """The records of one source, of the chosen pictures. Raises DataError or ConfigError."""
+    read = resolve(READERS, source.reader, kind="reader")
+    records = read(
+        files={name: Path(path) for name, path in source.files.items()}, split=source.split, image_id=source.image_id
+    )
+    if source.every == 1:
+        return list(records)
+    if source.every < 1 or not all(0 <= k < source.every for k in source.keep):
+        raise ConfigError(
+            f"reader {source.reader}: keep {list(source.keep)} must lie in 0 … every - 1 ({source.every})"
+        )
+    records = list(records)
+    order = {image_id: k for k, image_id in enumerate(sorted({record.image_id for record in records}))}
+    return [record for record in records if order[record.image_id] % source.every in source.keep]
+
+
+def with_features(
+    prepared: PreparedTasks, config: RunConfig, stored: Callable[[ImageId], bool], *, where: str
+) -> PreparedTasks:
+    """Leave out the examples whose picture has no features, where the source says `missing_features: drop`.
+
+    Elsewhere a picture without features is a DataError that names it. where: the store, for the message.
+    """
+    examples: Examples = {}
+    counts = {(row["task"], row["split"]): dict(row) for row in prepared.counts}
+    for name, splits in prepared.examples.items():
+        examples[name] = {}
+        for split, found in splits.items():
+            kept = tuple(example for example in found if all(stored(image_id) for image_id in example.image_ids))
+            if len(kept) < len(found) and not _may_drop(config.tasks[name], split):
+                absent = [i for example in found for i in example.image_ids if not stored(i)]
+                raise DataError(
+                    f"tasks.{name}.{split}: {len(found) - len(kept)} of {len(found)} examples are about pictures "
+                    f"without features in {where}, first {absent[0]!r}. Extract them (vltool extract-features), or set "
+                    "missing_features: drop at their source"
+                )
+            examples[name][split] = kept
+            counts[name, split]["without_features"] = len(found) - len(kept)
+            counts[name, split]["used"] = len(kept)
+    return PreparedTasks(prepared.tasks, examples, tuple(counts.values()), prepared.contamination, prepared.sources)
+
+
+def _may_drop(task: TaskConfig, split: str) -> bool:
+    return any(source.missing_features == "drop" for source in getattr(task, split))
+
+
+def _keep_clean(examples: Examples) -> tuple[Examples, tuple[dict[str, Any], ...]]:
+    ids = {
+        name: {split: [example.image_ids for example in found] for split, found in splits.items()}
+        for name, splits in examples.items()
+    }
+    cleaned = clean(ids)
+    kept = {
+        name: {**splits, "train": tuple(splits["train"][k] for k in cleaned.kept[name])}
+        for name, splits in examples.items()
+    }
+    return kept, tuple(cleaned.pairs)
+
+
+def image_ids_of(examples: Sequence[Example]) -> tuple[ImageId, ...]:
+    """The distinct pictures of examples, in order."""
+    return tuple(dict.fromkeys(image_id for example in examples for image_id in example.image_ids))
+
+
+def evaluated_ids(examples: Mapping[str, Mapping[str, Sequence[Example]]]) -> set[ImageId]:
+    """Every picture that some task evaluates (val or test)."""
+    return {
+        image_id
+        for splits in examples.values()
+        for split in ("val", "test")
+        for example in splits.get(split, ())
+        for image_id in example.image_ids
+    }

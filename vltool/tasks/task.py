@@ -1,0 +1,140 @@
+"""What a task is: its examples, its decoder, its loss and its metric. A new task is one file and one registry line.
+
+A task turns records of official files into `Example`s, says which tensors its decoder and loss need, and scores
+predictions by the official rule. It never sees the encoder's insides: a decoder reads a JointState.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from vltool.errors import ConfigError
+from vltool.structures import Batch, Example, ImageId, RegionFeatures
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vltool.models.encoder import Encoder
+
+RecordT = TypeVar("RecordT")
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class RowView:
+    """The regions and words of one image-sentence row, as a task sees them while a batch is built."""
+
+    regions: RegionFeatures
+    tokens: tuple[str, ...]
+
+
+class Metric(ABC):
+    """Collects predictions batch by batch and scores them all at the end."""
+
+    @abstractmethod
+    def update(self, logits: Tensor, batch: Batch, examples: Sequence[Example], rows: Sequence[RowView]) -> None:
+        """Take one batch; logits as the decoder gave them, rows one a (first) row of each example."""
+
+    @abstractmethod
+    def compute(self) -> Scores:
+        """All scores in percent."""
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """What was predicted, one JSON-able record an item, in the official submission's layout where one exists."""
+        return []
+
+
+class Task(ABC, Generic[RecordT]):
+    """A task over the records of each split. See docs/adding_a_task.md."""
+
+    scoring: ClassVar[Literal["per_example", "all_pairs"]] = "per_example"
+    main_metric: ClassVar[str]
+    """The score that the search maximises on validation data."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """The task's own options; the configuration is checked against them."""
+
+    def __init__(
+        self, name: str, records: Mapping[str, Sequence[RecordT]], *, options: Mapping[str, Any] | None = None
+    ):
+        self.name = name
+        self.options = self._check_options(options or {})
+        self._examples = {split: tuple(self.example(record) for record in found) for split, found in records.items()}
+
+    def _check_options(self, options: Mapping[str, Any]) -> Any:
+        try:
+            checked = TypeAdapter(self.Options).validate_python(dict(options))
+        except ValidationError as error:
+            known = ", ".join(asdict(self.Options())) or "none"
+            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            raise ConfigError(f"tasks.{self.name}.options: {found} (known options: {known})") from None
+        return checked
+
+    @abstractmethod
+    def example(self, record: RecordT) -> Example:
+        """One record of an official file as an example."""
+
+    def examples(self, split: str) -> tuple[Example, ...]:
+        """Every example of `split` (train, val or test), in the order of the files."""
+        return self._examples.get(split, ())
+
+    def answers(self, examples: Sequence[Example]) -> list[tuple[str, ...]]:
+        """The right answers of each example, where the task chooses from a pool; empty otherwise."""
+        return []
+
+    def learn_answers(self, pool: Any) -> None:  # noqa: B027 - most tasks have no answer pool
+        """Take the answer pool that was built from training data."""
+
+    @abstractmethod
+    def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
+        """The task's own decoder for the states of `encoder`."""
+
+    def pair_rows(self, images: np.ndarray, sentences: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
+        """(B, rows, 2): which image and sentence each example encodes.
+
+        images, sentences (B,): the example's own. generator: given in training, for in-batch negatives.
+        """
+        return np.stack([images, sentences], axis=-1)[:, None, :]
+
+    @abstractmethod
+    def tensors(
+        self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the decoder needs beside the joint state, and what the loss compares with; first dimension B."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Scalar loss of one batch."""
+
+    def new_metric(self) -> Metric:
+        """A fresh metric for tasks scored example by example."""
+        raise NotImplementedError(f"{type(self).__name__} is scored over all pairs")
+
+    def pair_metrics(self, scores: np.ndarray, caption_image: np.ndarray) -> Scores:
+        """Scores of a task scored over all pairs; scores (images, captions), caption_image (captions,)."""
+        raise NotImplementedError(f"{type(self).__name__} is scored example by example")
+
+    @abstractmethod
+    def ignorance(self, split_examples: Sequence[Example], train_examples: Sequence[Example], rows: Any) -> Scores:
+        """What is reached without looking: chance, the majority, the question alone.
+
+        rows: a function from an example to its RowView, for those who need the candidate regions.
+        """
+
+
+def strict(cls: type) -> type:
+    """Make a dataclass of options refuse unknown keys."""
+    cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    return cls
+
+
+def image_of(example: Example) -> ImageId:
+    """The picture of a one-picture example."""
+    return example.rows[0][0]

@@ -1,0 +1,116 @@
+"""Visual question answering: one logistic output per answer of the pool (section 3.3.2, equation 8).
+
+The pool and the soft targets come from training data only; scores are the official VQA accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vltool.datasets.records import QuestionRecord
+from vltool.errors import DataError
+from vltool.metrics.ignorance import question_only_answers
+from vltool.metrics.vqa_accuracy import vqa_accuracy
+from vltool.structures import Batch, Example
+from vltool.tasks.task import Metric, RowView, Scores, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vltool.models.encoder import Encoder
+    from vltool.text.vocabulary import AnswerPool
+
+
+class VisualQuestionAnswering(Task[QuestionRecord]):
+    main_metric = "accuracy"
+    pool: AnswerPool | None = None
+
+    def example(self, record: QuestionRecord) -> Example:
+        return Example(str(record.question_id), ((record.image_id, record.question),), record)
+
+    def answers(self, examples: Sequence[Example]) -> list[tuple[str, ...]]:
+        return [example.target.answers for example in examples]
+
+    def learn_answers(self, pool: AnswerPool) -> None:
+        if len(pool) == 0:
+            raise DataError(
+                f"tasks.{self.name}: no answer of the training data is right often enough to enter the pool. "
+                "Lower text.answer_threshold or add training questions"
+            )
+        self.pool = pool
+
+    def _pool(self) -> AnswerPool:
+        if self.pool is None:
+            raise DataError(f"tasks.{self.name}: the answer pool is not built yet. Run: vltool embed-text CONFIG")
+        return self.pool
+
+    def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
+        from vltool.models.decoders.answering import AnsweringDecoder
+
+        return AnsweringDecoder(encoder.text_width, encoder.image_width, len(self._pool()), dropout=dropout)
+
+    def tensors(
+        self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        import torch
+
+        pool = self._pool()
+        scores = torch.zeros(len(examples), len(pool))
+        for place, example in enumerate(examples):
+            for answer, value in pool.soft_targets(example.target.answers).items():
+                scores[place, answer] = value
+        return {}, {"answer_scores": scores}
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        import torch.nn.functional as F
+
+        targets = batch.targets["answer_scores"]  # (B, answers)
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(targets)
+
+    def new_metric(self) -> Metric:
+        return AccuracyMetric(self._pool())
+
+    def ignorance(self, split_examples: Sequence[Example], train_examples: Sequence[Example], rows: Any) -> Scores:
+        train = [(example.target.question, example.target.answers) for example in train_examples]
+        questions = [example.target.question for example in split_examples]
+        guesses = question_only_answers(train, questions)
+        majority = question_only_answers(train, [""])[0]
+        scores = _accuracy(list(zip(split_examples, guesses, strict=True)))
+        most_common = _accuracy([(example, majority) for example in split_examples])
+        return {
+            **{f"question_only.{name}": value for name, value in scores.items()},
+            **{f"majority.{name}": value for name, value in most_common.items()},
+        }
+
+
+class AccuracyMetric(Metric):
+    """The official VQA accuracy of the best-scored answer of each question."""
+
+    def __init__(self, pool: AnswerPool):
+        self.pool = pool
+        self.answered: list[tuple[Example, str]] = []
+
+    def update(self, logits: Tensor, batch: Batch, examples: Sequence[Example], rows: Sequence[RowView]) -> None:
+        best = logits.argmax(-1).tolist()
+        self.answered += [(example, self.pool.answers[k]) for example, k in zip(examples, best, strict=True)]
+
+    def compute(self) -> Scores:
+        return _accuracy(self.answered)
+
+    def predictions(self) -> list[dict[str, Any]]:
+        return [{"question_id": example.target.question_id, "answer": answer} for example, answer in self.answered]
+
+
+def _accuracy(answered: Sequence[tuple[Example, str]]) -> Scores:
+    records = [example.target for example, _ in answered]
+    found = vqa_accuracy(
+        predictions=[answer for _, answer in answered],
+        answers=[record.answers for record in records],
+        question_types=[record.question_type for record in records],
+        answer_types=[record.answer_type for record in records],
+    )
+    return {
+        "accuracy": found.overall,
+        **{f"accuracy/{answer_type}": value for answer_type, value in found.per_answer_type.items()},
+    }

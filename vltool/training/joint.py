@@ -1,0 +1,27 @@
+"""Algorithm 1 of the paper, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from vltool.structures import Batch
+from vltool.training.schedule import JointPlan
+
+
+def train_jointly(
+    plan: JointPlan,
+    *,
+    batches: Mapping[str, Iterator[Batch]],
+    update: Callable[[str, Batch], None],
+    after_cycle: Callable[[int], None],
+    start_cycle: int = 0,
+) -> None:
+    """Run the schedule ([1]*Cα_1 + … + [M]*Cα_M) * num_cycles from `start_cycle` on.
+
+    update(task_name, batch): one Adam step on D_i(E_l(i)(x)). after_cycle(cycle): log, evaluate, save.
+    """
+    for cycle in range(start_cycle, plan.num_cycles):
+        for task in plan.tasks_in(cycle):
+            for _ in range(task.updates_per_cycle):  # C * alpha_i
+                update(task.name, next(batches[task.name]))
+        after_cycle(cycle)
