@@ -1,0 +1,1 @@
+"""Decoders: each reads one joint state and gives the logits of one kind of task."""

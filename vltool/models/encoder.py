@@ -1,0 +1,131 @@
+"""The base of every shared encoder: a subclass names its parts, the base class runs them (eq. 1).
+
+A state (S_l, I_l) is a `JointState`; a level maps one state to the next. Level 0 reads one modality at a time, so
+every distinct image and sentence is embedded once, however many image-sentence rows use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from vltool.errors import ConfigError
+from vltool.structures import Batch, JointState
+
+
+@dataclass(frozen=True)
+class PreparedSide:
+    """One modality at level 0, with whatever the encoder computes once per image or per sentence.
+
+    features (K, P, width): K images or sentences of P positions each. mask (K, P) bool, True = real.
+    projections: further tensors whose first two dimensions are K and P.
+    """
+
+    features: Tensor
+    mask: Tensor
+    projections: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+    def take(self, index: slice | Tensor, *, num_positions: int | None = None) -> PreparedSide:
+        """The chosen images or sentences; num_positions cuts off positions that are padding in all of them."""
+        return self._map(lambda tensor: tensor[index, :num_positions])
+
+    @staticmethod
+    def concatenate(sides: Sequence[PreparedSide]) -> PreparedSide:
+        """All images or sentences of `sides`, which are padded alike, in one."""
+        return PreparedSide(
+            torch.cat([side.features for side in sides]),
+            torch.cat([side.mask for side in sides]),
+            {name: torch.cat([side.projections[name] for side in sides]) for name in sides[0].projections},
+        )
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> PreparedSide:
+        projections = {name: change(tensor) for name, tensor in self.projections.items()}
+        return PreparedSide(change(self.features), change(self.mask), projections)
+
+
+class Encoder(nn.Module):
+    """A stack of levels over embedded regions and words.
+
+    A subclass sets `levels`, `text_width` and `image_width`, and gives `embed_sentences` and `embed_images`.
+    It may give `prepare_images`, `prepare_sentences` and `pair_states` too, when part of its first level
+    can be computed once per image and per sentence.
+    """
+
+    levels: nn.ModuleList
+    text_width: int
+    image_width: int
+
+    def embed_sentences(self, tokens: Tensor, token_mask: Tensor) -> Tensor:
+        """Level-0 word features. tokens (V, T) long, token_mask (V, T) bool -> (V, T, text_width)."""
+        raise NotImplementedError
+
+    def embed_images(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> Tensor:
+        """Level-0 region features. regions (U, R, D), region_mask (U, R), boxes (U, R, 5) -> (U, R, image_width)."""
+        raise NotImplementedError
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.levels)
+
+    def check_level(self, level: int) -> int:
+        """`level` itself, if it is one of this encoder's; else a ConfigError with the legal range."""
+        if isinstance(level, bool) or not isinstance(level, int) or not 1 <= level <= self.num_levels:
+            raise ConfigError(
+                f"level {level!r} is not a level of this encoder. Choose a whole number from 1 to {self.num_levels}, "
+                "or build the encoder with more levels."
+            )
+        return level
+
+    def embed(self, batch: Batch) -> JointState:
+        """(S_0, I_0) of the batch's N rows; each distinct image and sentence is embedded once, then gathered."""
+        image_of_row, sentence_of_row = batch.rows.unbind(dim=1)
+        text = self.embed_sentences(batch.tokens, batch.token_mask)  # (V, T, text_width)
+        image = self.embed_images(batch.regions, batch.region_mask, batch.boxes)  # (U, R, image_width)
+        return JointState(
+            text=text[sentence_of_row],
+            image=image[image_of_row],
+            token_mask=batch.token_mask[sentence_of_row],
+            region_mask=batch.region_mask[image_of_row],
+        )
+
+    def run_levels(self, state: JointState, *, level: int, start: int = 0) -> JointState:
+        """(S_level, I_level) from (S_start, I_start): the levels start + 1 ... level, and none above (eq. 1)."""
+        for layer in list(self.levels)[start : self.check_level(level)]:
+            state = layer(state)
+        return state
+
+    def forward(self, batch: Batch, *, level: int) -> JointState:
+        """(S_level, I_level) of the batch's N rows."""
+        self.check_level(level)
+        return self.run_levels(self.embed(batch), level=level)
+
+    # Scoring every image with every sentence: what depends on one side alone is computed once.
+
+    def prepare_images(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> PreparedSide:
+        """U images at level 0, ready to be paired with any sentences."""
+        return PreparedSide(self.embed_images(regions, region_mask, boxes), region_mask)
+
+    def prepare_sentences(self, tokens: Tensor, token_mask: Tensor) -> PreparedSide:
+        """V sentences at level 0, ready to be paired with any images."""
+        return PreparedSide(self.embed_sentences(tokens, token_mask), token_mask)
+
+    def pair_states(self, images: PreparedSide, sentences: PreparedSide, *, level: int) -> JointState:
+        """(S_level, I_level) of all U * V pairs, image-major: row u * V + v is image u with sentence v."""
+        return self.run_levels(all_pairs(images, sentences), level=level)
+
+
+def all_pairs(images: PreparedSide, sentences: PreparedSide) -> JointState:
+    """(S_0, I_0) of all U * V pairs, image-major."""
+    num_images, num_sentences = len(images), len(sentences)
+    return JointState(
+        text=sentences.features.repeat(num_images, 1, 1),
+        image=images.features.repeat_interleave(num_sentences, dim=0),
+        token_mask=sentences.mask.repeat(num_images, 1),
+        region_mask=images.mask.repeat_interleave(num_sentences, dim=0),
+    )
