@@ -332,4 +332,6 @@ def _check_names(config: RunConfig, where: str) -> None:
                 raise ConfigError(f"{where}: tasks.{name}: unknown reader {source.reader!r}; known: {known}")
     for name in config.search.tasks:
         if name not in config.tasks:
-            raise ConfigError(f"{where}: search.tasks.{name}: the run has no such task; it has {', '.join(config.tasks)}")
+            raise ConfigError(
+                f"{where}: search.tasks.{name}: the run has no such task; it has {', '.join(config.tasks)}"
+            )

@@ -1,0 +1,5 @@
+"""Detectors: what they give for a picture, how they are loaded, and which of their regions are kept."""
+
+from vltool.detectors.loading import load_detector
+
+__all__ = ["load_detector"]

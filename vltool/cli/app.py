@@ -1,0 +1,80 @@
+"""The command line: every command by name, and what happens to errors.
+
+Exit code 0: done. 1: a bug of ours, with its traceback. 2: something the user can fix. 3: finished, but some
+items failed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vltool import __version__
+from vltool.cli import (
+    demo,
+    doctor,
+    embed_text,
+    evaluate,
+    extract_features,
+    features,
+    report,
+    run,
+    score,
+    search_layers,
+    splits,
+    train_joint,
+    world,
+)
+from vltool.errors import VltoolError
+
+app = typer.Typer(
+    name="vltool",
+    help="Learn vision and language together over region features, and evaluate it honestly.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"vltool {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+app.command("demo")(demo.command)
+app.command("world")(world.command)
+app.command("extract-features")(extract_features.command)
+app.add_typer(features.app, name="features")
+app.command("embed-text")(embed_text.command)
+app.command("search-layers")(search_layers.command)
+app.command("train-joint")(train_joint.command)
+app.command("eval")(evaluate.command)
+app.add_typer(score.app, name="score")
+app.add_typer(splits.app, name="splits")
+app.command("report")(report.command)
+app.command("run")(run.command)
+app.command("doctor")(doctor.command)
+
+
+def main() -> None:
+    """Run the command line; a VltoolError is a message and exit code 2."""
+    try:
+        app()
+    except VltoolError as error:
+        sys.stderr.write(f"vltool: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("vltool: interrupted; run the same command again to go on where it stopped\n")
+        sys.exit(130)

@@ -1,0 +1,80 @@
+"""What commands show: messages and progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Console:
+    """Tells a person how a run goes. On a terminal a bar with the time left, elsewhere a line now and then."""
+
+    def __init__(self, *, quiet: bool = False):
+        self.quiet = quiet
+        self.rich = RichConsole(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._shown = 0.0
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            self.rich.print(text, markup=False)
+
+    def progress(self, label: str, done: int, total: int) -> None:
+        if self.quiet:
+            return
+        if not self.rich.is_terminal:
+            if done >= total or time.monotonic() - self._shown > 15:
+                self._shown = time.monotonic()
+                self.say(f"  {label}: {done:,} of {total:,}")
+            return
+        if self._bar is None:
+            columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self.rich, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(label, total=total)
+        assert self._task is not None
+        if self._bar.tasks[0].total != total or done < self._bar.tasks[0].completed:
+            self._bar.reset(self._task, total=total, description=label)
+        self._bar.update(self._task, completed=done, description=label)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def print_lines(*lines: str) -> None:
+    """Results for a person, on stdout."""
+    sys.stdout.write("".join(line + "\n" for line in lines))
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table on stdout; the first column is text, the others are right-aligned."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    RichConsole(file=sys.stdout, highlight=False).print(table)

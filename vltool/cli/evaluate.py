@@ -1,0 +1,53 @@
+"""vltool eval: scores of a checkpoint on data that it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from vltool.cli.console import Console, print_json, print_table
+from vltool.cli.options import Json, TaskNames
+
+
+def command(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder that train-joint left.")],
+    tasks: TaskNames = None,
+    split: Annotated[Literal["val", "test"], typer.Option(help="Which split is scored.")] = "test",
+    json: Json = False,
+) -> None:
+    """Score a checkpoint; refuses a split whose pictures trained it."""
+    from vltool.config import from_dict
+    from vltool.training import checkpoint as checkpoints
+    from vltool.training.inputs import load_inputs
+    from vltool.training.scoring import score_checkpoint
+
+    saved = checkpoints.load(checkpoint)
+    config = from_dict(saved.run["config"], where=str(checkpoint))
+    with Console() as console:
+        inputs = load_inputs(config)
+        scored = score_checkpoint(
+            inputs,
+            checkpoint,
+            tasks=tasks,
+            split=split,
+            progress=lambda done, total: console.progress("scoring", done, total),
+        )
+    found: dict[str, Any] = {name: item.evaluation.scores for name, item in scored.items()}
+    if json:
+        facts = {"checkpoint": str(checkpoint), "split": split, "protocol": config.splits.protocol}
+        print_json({**found, **facts, "contamination": {"images": 0}})
+        return
+    for name, item in scored.items():
+        ignorance = item.ignorance
+        rows = [[metric, f"{value:.2f}", ignorance_of(ignorance, metric)] for metric, value in found[name].items()]
+        print_table(f"{name} on {split} ({config.splits.protocol} splits)", ["metric", "score", "ignorance"], rows)
+
+
+def ignorance_of(ignorance: dict[str, float], metric: str) -> str:
+    """What ignorance gets on a metric, under whichever name it has: chance, or the question alone."""
+    for name in (metric, f"question_only.{metric}"):
+        if name in ignorance:
+            return f"{ignorance[name]:.2f}"
+    return ""

@@ -1,0 +1,18 @@
+"""Options that many commands share, each in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override a value of the configuration; may be repeated."),
+]
+TaskNames = Annotated[
+    list[str] | None, typer.Option("--task", metavar="TASK", help="Only this task; may be repeated.")
+]

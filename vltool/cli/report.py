@@ -1,0 +1,37 @@
+"""vltool report: one page about a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vltool.cli.console import Console, print_json, print_lines
+from vltool.cli.options import Json
+from vltool.errors import ConfigError
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs (their `out`).")],
+    json: Json = False,
+) -> None:
+    """Tables, curves and attention figures of runs, each as one self-contained HTML page."""
+    import json as json_module
+
+    from vltool.config import from_dict
+    from vltool.report.page import write_report
+
+    pages = []
+    with Console() as console:
+        for run in runs:
+            path = run / "config.json"
+            if not path.exists():
+                raise ConfigError(f"{run}: no run there (config.json is missing). Name the `out` folder of a run")
+            raw = json_module.loads(path.read_text(encoding="utf-8"))
+            raw.pop("version", None)
+            pages.append(str(write_report(from_dict(raw, where=str(path)), say=console.say)))
+    if json:
+        print_json({"report": pages[0], "reports": pages})
+    else:
+        print_lines(*pages)

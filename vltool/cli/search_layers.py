@@ -1,0 +1,23 @@
+"""vltool search-layers: which encoder layer, batch size, number of updates and step size for each task."""
+
+from __future__ import annotations
+
+from vltool.cli.options import Config, Json, Set, TaskNames
+from vltool.cli.stage_command import run_stage
+
+
+def command(config: Config, tasks: TaskNames = None, overrides: Set = None, json: Json = False) -> None:
+    """Grid search per task on that task alone; writes one plan file and a table of trials."""
+    from vltool.stages import search_layers
+
+    run_stage(
+        config,
+        overrides,
+        lambda run, console: search_layers(run, console, tasks=tasks),
+        json=json,
+        show=lambda found: [
+            f"{name}: level {level}, {found['chosen'][name]['metric']} {found['chosen'][name]['score']:.2f}"
+            for name, level in found["levels"].items()
+        ]
+        + [f"plan: {found['outputs'][0]}"],
+    )

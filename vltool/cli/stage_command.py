@@ -1,0 +1,32 @@
+"""How a command that is one stage of a run goes: load the configuration, run the stage, print what it counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vltool.cli.console import Console, print_json, print_lines
+
+
+def run_stage(
+    config_path: Path,
+    overrides: list[str] | None,
+    run: Callable[[Any, Console], dict[str, Any]],
+    *,
+    json: bool,
+    show: Callable[[dict[str, Any]], list[str]],
+) -> dict[str, Any]:
+    """Counts of the stage; printed as JSON or by `show`."""
+    from vltool.config import load
+    from vltool.pipeline import write_config
+
+    config = load(config_path, overrides or [])
+    write_config(config)
+    with Console() as console:
+        counts = run(config, console)
+    if json:
+        print_json(counts)
+    else:
+        print_lines(*show(counts))
+    return counts

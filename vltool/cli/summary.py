@@ -1,0 +1,34 @@
+"""The closing tables of a whole run: single-task and joint test scores beside what ignorance gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vltool.cli.console import print_lines, print_table
+from vltool.cli.evaluate import ignorance_of
+from vltool.pipeline import StageResult
+
+
+def print_summary(results: Mapping[str, StageResult]) -> None:
+    """Tables of the test scores and the path of the report, as far as the run has them."""
+    levels = results["search-layers"].counts["levels"] if "search-layers" in results else {}
+    if "eval" in results:
+        for task, models in results["eval"].counts["test"].items():
+            where = f" (level {levels[task]})" if task in levels else ""
+            print_table(f"{task} on test{where}", ["metric", "single", "joint", "ignorance"], _rows(models))
+    if "report" in results:
+        print_lines(f"report: {results['report'].counts['report']}")
+
+
+def _rows(models: Mapping[str, dict[str, Any]]) -> list[list[str]]:
+    metrics = dict.fromkeys([*models.get("single", {}), *models.get("joint", {})])
+    return [
+        [metric, *(_number(models.get(name, {}).get(metric)) for name in ("single", "joint"))]
+        + [ignorance_of(models.get("ignorance", {}), metric)]
+        for metric in metrics
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,170 @@
+"""Trained weights from a file, and into a network.
+
+`.pth` and `.pkl` are pickles and can carry code; here nothing but arrays and plain containers is let through.
+detectron2's files are `{"model": {"backbone.stem.conv1.weight": array, ...}, ...}`.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vltool.errors import CheckpointError
+
+# Found in detectron2's files and without effect on boxes, classes and features.
+IGNORED_PREFIXES = ("pixel_mean", "pixel_std", "roi_heads.mask_head.", "roi_heads.keypoint_head.", "roi_heads.mask_pooler.")
+IGNORED_SUFFIXES = (".num_batches_tracked",)
+ANCHORS = "anchor_generator.cell_anchors."
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The named arrays of a `.pth`, `.pkl` or `.safetensors` file, without running anything in it.
+
+    Raises CheckpointError where the file is missing, is not a checkpoint, or holds more than plain data.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file. vltool downloads nothing: name a local file with --weights")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        elif path.suffix == ".pkl":
+            content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path}: cannot be read as weights, or holds more than arrays: {reason}") from error
+    return named_tensors(content, path)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickles arrays and plain containers; any other class is refused."""
+
+    ALLOWED = frozenset(
+        {
+            ("collections", "OrderedDict"),
+            ("_codecs", "encode"),  # how Python 3 wrote bytes for Python 2
+            *(
+                (f"numpy.{core}.multiarray", name)
+                for core in ("core", "_core")
+                for name in ("_reconstruct", "scalar")
+            ),
+            *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }
+    )
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, encoding="latin1")  # the model zoo's files come from Python 2
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise CheckpointError(
+                f"the pickle asks for {module}.{name}, which is not plain data; "
+                "save the weights as .safetensors, or as a .pth of tensors alone"
+            )
+        return super().find_class(module, name)
+
+
+def named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's content, with or without its {"model": ...} around them."""
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+        if content.get("matching_heuristics"):
+            raise CheckpointError(f"{path}: a backbone to start a training from (matching_heuristics), not a detector")
+        content = content["model"]
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a mapping of names to arrays, found {type(content).__name__}")
+    tensors: dict[str, Tensor] = {}
+    for name, value in content.items():
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(np.ascontiguousarray(value))
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path}: {name!r} is a {type(value).__name__}, expected an array")
+        tensors[name] = value
+    if not tensors:
+        raise CheckpointError(f"{path}: holds no weights")
+    return tensors
+
+
+def load_into(
+    network: nn.Module, weights: dict[str, Tensor], *, source: str, anchors: Iterable[Tensor] = ()
+) -> None:
+    """Puts named weights into a network, all of them, each of the right shape.
+
+    anchors: those of the configuration, which old files also hold; they must agree. Raises CheckpointError naming
+    the first parameter that is missing, left over, or of another shape.
+    """
+    expected = network.state_dict()
+    if not any(name in expected for name in weights):
+        prefixes = sorted({name.split(".")[0] for name in weights})[:4]
+        raise CheckpointError(
+            f"{source}: none of its {len(weights)} names ({', '.join(prefixes)}, ...) belongs to this network "
+            f"(backbone, proposal_generator, roi_heads). Is it a detectron2 detector?"
+        )
+    weights = complete_norms(weights, expected)
+    for name, tensor in expected.items():
+        if name not in weights:
+            raise CheckpointError(
+                f"{source}: no parameter {name}, expected with shape {tuple(tensor.shape)}. "
+                "Do the weights belong to this configuration file?"
+            )
+        if weights[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{source}: parameter {name}: expected shape {tuple(tensor.shape)} by the configuration, "
+                f"found {tuple(weights[name].shape)}"
+            )
+    check_leftover(set(weights) - set(expected), weights, source)
+    check_anchors(weights, list(anchors), source)
+    network.load_state_dict({name: weights[name] for name in expected})
+
+
+def complete_norms(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Adds the statistics of normalizations that were already merged into weight and bias (caffe's, old detectron2)."""
+    completed = dict(weights)
+    for name, tensor in expected.items():
+        if name.endswith(".norm.running_mean") and name not in completed:
+            stem = name.removesuffix("running_mean")
+            if stem + "weight" in completed and stem + "running_var" not in completed:
+                completed[name] = torch.zeros_like(tensor)
+                completed[stem + "running_var"] = torch.ones_like(tensor)  # as detectron2 completes them
+    return completed
+
+
+def check_leftover(names: set[str], weights: dict[str, Tensor], source: str) -> None:
+    for name in sorted(names):
+        if name.startswith(IGNORED_PREFIXES) or name.endswith(IGNORED_SUFFIXES) or ANCHORS in name:
+            continue
+        hint = " (set MODEL.ATTRIBUTE_ON: True?)" if "attribute" in name else ""
+        raise CheckpointError(
+            f"{source}: parameter {name} of shape {tuple(weights[name].shape)} has no place in the network of "
+            f"this configuration{hint}. Do the weights belong to this configuration file?"
+        )
+
+
+def check_anchors(weights: dict[str, Tensor], anchors: list[Tensor], source: str) -> None:
+    """Raises CheckpointError if the file was trained with other anchors than the configuration gives.
+
+    Today's detectron2 drops the anchors of old files without a word, and the boxes come out wrong.
+    """
+    for level, expected in enumerate(anchors):
+        for name, found in weights.items():
+            if not name.endswith(f"{ANCHORS}{level}"):
+                continue
+            if found.shape != expected.shape or not torch.allclose(found.float(), expected, atol=1e-2):
+                raise CheckpointError(
+                    f"{source}: {name} holds other anchors than MODEL.ANCHOR_GENERATOR gives: expected "
+                    f"{expected.tolist()[:2]}..., found {found.tolist()[:2]}..."
+                )

@@ -1,0 +1,92 @@
+"""Faster R-CNN as detectron2 assembles it: a backbone, a proposal network, heads; run on one resized picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vltool.detectors.faster_rcnn.boxes import apply_deltas
+from vltool.detectors.faster_rcnn.config import DetectorConfig
+from vltool.detectors.faster_rcnn.fpn import FeaturePyramid
+from vltool.detectors.faster_rcnn.heads import BoxHeads
+from vltool.detectors.faster_rcnn.proposals import ProposalNetwork
+from vltool.detectors.faster_rcnn.resnet import STAGES, ResNet
+from vltool.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What the network gives for P boxes of a resized picture, in its frame; logits only for proposals."""
+
+    boxes: Tensor  # (P, 4)
+    features: Tensor  # (P, D)
+    class_probabilities: Tensor  # (P, C + 1)
+    regressed_boxes: Tensor  # (P, C or 1, 4), not clipped
+    attribute_probabilities: Tensor | None  # (P, A)
+    logits: Tensor | None  # (P,)
+
+
+class FasterRCNN(nn.Module):
+    """The network of a configuration, with detectron2's parameter names."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone: ResNet | FeaturePyramid
+        if config.is_pyramid:
+            self.backbone = FeaturePyramid(config)
+        else:
+            self.backbone = ResNet(config, stages_read(config))
+        parts = {"strides": self.backbone.strides, "channels": self.backbone.channels}
+        self.proposal_generator = ProposalNetwork(config, **parts)
+        self.roi_heads = BoxHeads(config, **parts)
+        self.box_weights = tuple(config["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"])
+        self.register_buffer("pixel_mean", torch.tensor(config["MODEL.PIXEL_MEAN"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(config["MODEL.PIXEL_STD"]).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def feature_maps(self, pixels: np.ndarray) -> dict[str, Tensor]:
+        """The backbone's maps of a resized picture, (h, w, 3) uint8 in the configuration's channel order."""
+        tensor = torch.from_numpy(pixels).to(self.pixel_mean.device).permute(2, 0, 1)[None].float()
+        tensor = (tensor - self.pixel_mean) / self.pixel_std
+        divisor = self.backbone.size_divisibility
+        if divisor:
+            height, width = tensor.shape[-2:]
+            tensor = F.pad(tensor, (0, -width % divisor, 0, -height % divisor))  # zeros, right and below
+        dtype = next(self.backbone.parameters()).dtype
+        return self.backbone(tensor.to(dtype).contiguous(memory_format=torch.channels_last))
+
+    def propose(self, maps: dict[str, Tensor], *, height: int, width: int) -> Regions:
+        """Regions at the network's own proposals, best first."""
+        maps = {name: tensor.float() for name, tensor in maps.items()}
+        boxes, logits = self.proposal_generator(maps, height=height, width=width)
+        return self.describe(maps, boxes, logits=logits)
+
+    def describe(self, maps: dict[str, Tensor], boxes: Tensor, *, logits: Tensor | None = None) -> Regions:
+        """Regions at boxes (P, 4) in pixels of the resized picture."""
+        features = self.roi_heads.features(maps, boxes)
+        class_logits, deltas = self.roi_heads.box_predictor(features)
+        return Regions(
+            boxes=boxes,
+            features=features,
+            class_probabilities=class_logits.softmax(dim=1),
+            regressed_boxes=apply_deltas(deltas, boxes, self.box_weights),
+            attribute_probabilities=self.roi_heads.attribute_probabilities(features, class_logits),
+            logits=logits,
+        )
+
+
+def stages_read(config: DetectorConfig) -> tuple[str, ...]:
+    """The ResNet stages whose maps the proposal network and the heads read."""
+    names = {*config["MODEL.RPN.IN_FEATURES"], *config["MODEL.ROI_HEADS.IN_FEATURES"]}
+    for name in sorted(names):
+        if name not in config["MODEL.RESNETS.OUT_FEATURES"] or name not in STAGES:
+            raise ConfigError(
+                f"{config.source}: MODEL.RPN.IN_FEATURES or MODEL.ROI_HEADS.IN_FEATURES names {name!r}, which is not "
+                f"in MODEL.RESNETS.OUT_FEATURES = {config['MODEL.RESNETS.OUT_FEATURES']!r}"
+            )
+    return tuple(name for name in STAGES if name in names)

@@ -1,0 +1,26 @@
+"""A picture in the size and numbers that the network expects (detectron2's ResizeShortestEdge, on uint8 with PIL)."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def resized_shape(height: int, width: int, *, shortest: int, longest: int) -> tuple[int, int]:
+    """(height, width) with the shorter side `shortest`, unless the longer would exceed `longest`. 0: as it is."""
+    if shortest == 0:
+        return height, width
+    factor = shortest / min(height, width)
+    new_height, new_width = (shortest, factor * width) if height < width else (factor * height, shortest)
+    if max(new_height, new_width) > longest:
+        factor = longest / max(new_height, new_width)
+        new_height, new_width = new_height * factor, new_width * factor
+    return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
+
+
+def resize(image: np.ndarray, *, shortest: int, longest: int) -> np.ndarray:
+    """(H, W, 3) uint8 in another size, bilinear."""
+    height, width = resized_shape(*image.shape[:2], shortest=shortest, longest=longest)
+    if (height, width) == image.shape[:2]:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

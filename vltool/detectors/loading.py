@@ -1,0 +1,104 @@
+"""From a name and files to a detector; torch is imported only when one is loaded."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib import resources
+from pathlib import Path
+
+from vltool.detectors.detector import Detector
+from vltool.errors import CheckpointError, ConfigError
+
+BACKENDS = {
+    "builtin": "vltool.detectors.faster_rcnn.detector:load_builtin",
+    "detectron2": "vltool.detectors.detectron2:load_detectron2",
+}
+NAMES_FILE = "classes.json"  # beside the weights
+
+
+def load_detector(
+    backend: str = "auto",
+    *,
+    config_file: str | Path | None = None,
+    weights: str | Path | None = None,
+    names_file: str | Path | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    fold: bool = True,
+) -> Detector:
+    """A detector ready to run; without files, the small one that was trained on the generated world.
+
+    backend: "builtin", "detectron2", or "auto": the built-in runner, and detectron2, where it is installed, for a
+    configuration that the built-in runner refuses.
+    config_file, weights: detectron2's YAML and `.pth`, `.pkl` or `.safetensors`. Without weights, the local file
+    that MODEL.WEIGHTS names. names_file: JSON of class and attribute names (default: `classes.json` beside the
+    weights, if there). precision: "float32", "bfloat16" or "auto". device: "cpu", "cuda" or "auto".
+    fold: merge batch normalizations into convolutions (built-in runner).
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise ConfigError(f"--backend {backend!r}: choose auto, {', '.join(BACKENDS)}")
+    if config_file is None and weights is not None:
+        raise ConfigError(f"--weights {weights} without --config-file: name the detectron2 YAML file of these weights")
+    if config_file is None:
+        config_file, weights, names_file = world_detector_files()
+    weights = Path(weights) if weights is not None else weights_named_in(Path(config_file))
+    if names_file is None and (weights.parent / NAMES_FILE).is_file():
+        names_file = weights.parent / NAMES_FILE
+    options = (str(config_file), str(weights), names_file and str(names_file), precision, choose_device(device), fold)
+    if backend != "auto":
+        return resolve(backend)(*options)
+    try:
+        return resolve("builtin")(*options)
+    except ConfigError:
+        if importlib.util.find_spec("detectron2") is None:
+            raise
+        return resolve("detectron2")(*options)
+
+
+def resolve(backend: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """The loading function of a backend."""
+    module, name = BACKENDS[backend].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def world_detector_files() -> tuple[Path, Path, Path]:
+    """Configuration, weights and names of the detector that comes with the package."""
+    folder = Path(str(resources.files("vltool.world") / "detector"))
+    files = folder / "config.yaml", folder / "model.safetensors", folder / NAMES_FILE
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing from this installation of vltool; reinstall it, or give --config-file")
+    return files
+
+
+def weights_named_in(config_file: Path) -> Path:
+    """The local file that a configuration names in MODEL.WEIGHTS, relative to the working directory or to itself."""
+    from vltool.detectors.faster_rcnn.config import flatten, load_yaml
+
+    named = flatten(load_yaml(config_file)).get("MODEL.WEIGHTS", "")
+    if not named:
+        raise ConfigError(f"{config_file}: MODEL.WEIGHTS is empty; name the weights file with --weights")
+    if "://" in named:
+        raise CheckpointError(
+            f"{config_file}: MODEL.WEIGHTS = {named!r}: vltool downloads nothing; fetch that file and name it with --weights"
+        )
+    for candidate in (Path(named).expanduser(), config_file.parent / named):
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(f"{config_file}: MODEL.WEIGHTS = {named!r}: no such file; name the weights file with --weights")
+
+
+def choose_device(device: str) -> str:
+    """ "cpu" or "cuda" for "auto"; any other name as it is, if torch has it."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ConfigError(f"--device {device!r}: {error}") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"--device {device!r}: torch finds no CUDA device; use --device cpu")
+    return device

@@ -1,0 +1,208 @@
+"""Which regions of a picture are kept: pure functions of arrays, and the recipes that are made of them.
+
+`bottom-up` is the rule of bottom-up attention (Anderson et al. 2018; peteanderson80/bottom-up-attention,
+tools/generate_tsv.py at 514e561): features stay those of the proposals, and a region is worth its best class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from vltool.detectors.detector import Detections
+from vltool.errors import ConfigError
+from vltool.structures import ImageId, RegionFeatures
+
+RECIPES = ("bottom-up", "bottom-up-36", "detections", "given-boxes")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A rule for keeping regions, and its numbers.
+
+    min_boxes, max_boxes, score_threshold, nms_threshold: read by `bottom-up` alone; `bottom-up-36` keeps 36,
+    `detections` follows the detector's configuration, `given-boxes` keeps what is given.
+    """
+
+    name: str = "bottom-up"
+    min_boxes: int = 10
+    max_boxes: int = 100
+    score_threshold: float = 0.2
+    nms_threshold: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.name not in RECIPES:
+            raise ConfigError(f"--recipe {self.name!r}: choose {', '.join(RECIPES)}")
+        if not 0 <= self.min_boxes <= self.max_boxes or self.max_boxes < 1:
+            raise ConfigError(
+                f"--min-boxes {self.min_boxes} --max-boxes {self.max_boxes}: needs 0 <= min <= max and max >= 1"
+            )
+        for option, value in (("--score-threshold", self.score_threshold), ("--nms-threshold", self.nms_threshold)):
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{option} {value}: needs a number from 0 to 1")
+
+    def numbers(self) -> dict[str, Any]:
+        """What decides which regions are kept, as JSON values."""
+        if self.name in ("detections", "given-boxes"):
+            return {"name": self.name}
+        low, high = (36, 36) if self.name == "bottom-up-36" else (self.min_boxes, self.max_boxes)
+        return {
+            "name": self.name,
+            "min_boxes": low,
+            "max_boxes": high,
+            "score_threshold": self.score_threshold,
+            "nms_threshold": self.nms_threshold,
+        }
+
+
+def select(recipe: Recipe, detections: Detections, image_id: ImageId) -> RegionFeatures:
+    """The regions of a picture that a recipe keeps.
+
+    `bottom-up` and `bottom-up-36` give proposal boxes, best score first, proposals of equal score in their order;
+    `detections` the regressed boxes in the detector's order; `given-boxes` the boxes in the order given.
+    """
+    if recipe.name == "detections":
+        rows, classes = detections.final_rows, detections.final_classes
+        boxes, scores = detections.boxes_of(rows, classes), detections.class_probabilities[rows, classes]
+    elif recipe.name == "given-boxes":
+        rows = np.arange(detections.num_regions)
+        classes = detections.class_probabilities[:, :-1].argmax(axis=1)
+        boxes, scores = detections.proposal_boxes, detections.class_probabilities[rows, classes]
+    else:
+        numbers = recipe.numbers()
+        num_wanted = min(numbers["min_boxes"], detections.num_regions)
+        all_scores, all_classes = surviving_scores(
+            detections.proposal_boxes,
+            detections.class_probabilities,
+            nms_threshold=recipe.nms_threshold,
+            score_threshold=recipe.score_threshold,
+            num_wanted=num_wanted,
+        )
+        rows = keep_by_score(
+            all_scores,
+            score_threshold=recipe.score_threshold,
+            min_boxes=numbers["min_boxes"],
+            max_boxes=numbers["max_boxes"],
+        )
+        boxes, scores, classes = detections.proposal_boxes[rows], all_scores[rows], all_classes[rows]
+    return region_features(detections, rows, boxes=boxes, scores=scores, classes=classes, image_id=image_id)
+
+
+def region_features(
+    detections: Detections,
+    rows: np.ndarray,
+    *,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    image_id: ImageId,
+) -> RegionFeatures:
+    """The record of the regions `rows`; the attribute of a region is its most probable one."""
+    attributes = attribute_scores = None
+    if detections.attribute_probabilities is not None:
+        probabilities = detections.attribute_probabilities[rows]
+        attributes = probabilities.argmax(axis=1).astype(np.int64)
+        attribute_scores = probabilities.max(axis=1, initial=0.0).astype(np.float32)
+    return RegionFeatures(
+        image_id=image_id,
+        features=detections.features[rows],
+        boxes=boxes.astype(np.float32, copy=False),
+        height=detections.height,
+        width=detections.width,
+        classes=classes.astype(np.int64, copy=False),
+        scores=scores.astype(np.float32, copy=False),
+        attributes=attributes,
+        attribute_scores=attribute_scores,
+    )
+
+
+def surviving_scores(
+    boxes: np.ndarray,
+    class_probabilities: np.ndarray,
+    *,
+    nms_threshold: float,
+    score_threshold: float,
+    num_wanted: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """For every region its best probability among the classes in which it survives NMS, and that class.
+
+    boxes: (P, 4). class_probabilities: (P, C + 1), background last and not considered. Within a class, a region
+    falls if it overlaps a more probable surviving one by more than `nms_threshold` (IoU without "+1").
+    Returns (P,) float32 scores, 0 where a region survives nowhere, and (P,) int64 classes (there: the most probable).
+
+    A pair of region and class can only be felled by a more probable one, so pairs are looked at from the top down
+    and no further than needed: exact for scores of `score_threshold` and more and for the best `num_wanted`
+    regions; scores below that may be 0.
+    """
+    probabilities = np.ascontiguousarray(class_probabilities[:, :-1])
+    scores = np.zeros(len(boxes), dtype=np.float32)
+    classes = probabilities.argmax(axis=1) if len(boxes) else np.zeros(0, dtype=np.int64)
+    lowest = score_threshold
+    while len(boxes):
+        rows, kept_classes = surviving_pairs(boxes, probabilities, nms_threshold=nms_threshold, lowest=lowest)
+        # Pairs come best first, so the first of a region is its best.
+        first_rows, first = np.unique(rows, return_index=True)
+        scores[first_rows] = probabilities[first_rows, kept_classes[first]]
+        classes[first_rows] = kept_classes[first]
+        if len(first_rows) >= num_wanted or lowest == 0:
+            break
+        lowest = lowest / 8 if lowest > 1e-6 else 0.0
+    return scores, classes.astype(np.int64)
+
+
+def surviving_pairs(
+    boxes: np.ndarray, probabilities: np.ndarray, *, nms_threshold: float, lowest: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) regions and (K,) classes of the pairs of probability >= `lowest` that survive NMS, best first."""
+    rows, classes = np.nonzero(probabilities >= lowest)
+    # float64: classes are kept apart by shifting their boxes, which in float32 would blur the coordinates.
+    scores = probabilities[rows, classes]
+    kept = batched_nms(
+        torch.from_numpy(boxes[rows].astype(np.float64)),
+        torch.from_numpy(scores),
+        torch.from_numpy(classes),
+        nms_threshold,
+    ).numpy()
+    kept = np.sort(kept)  # back to regions in order, for a defined order of equal scores
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    return rows[kept], classes[kept]
+
+
+def keep_by_score(scores: np.ndarray, *, score_threshold: float, min_boxes: int, max_boxes: int) -> np.ndarray:
+    """(K,) the regions with score >= score_threshold, but at least the best min_boxes and at most the best max_boxes.
+
+    Best first; regions of equal score in the order they came.
+    """
+    order = np.argsort(-scores, kind="stable")
+    num_good = int((scores >= score_threshold).sum())
+    return order[: min(max(num_good, min_boxes), max_boxes)]
+
+
+def final_detections(
+    boxes: Tensor,
+    class_probabilities: Tensor,
+    *,
+    score_threshold: float,
+    nms_threshold: float,
+    max_detections: int,
+) -> tuple[Tensor, Tensor]:
+    """(K,) regions and (K,) classes that the detector itself would report, best first.
+
+    boxes: (P, C, 4) or (P, 1, 4), clipped. class_probabilities: (P, C + 1), background last. A pair needs a
+    probability above `score_threshold`; NMS within each class; the best `max_detections` (< 0: all); then boxes
+    that are empty go. The steps are those of detectron2's `fast_rcnn_inference` and `detector_postprocess`.
+    """
+    finite = torch.isfinite(boxes).all(dim=2).all(dim=1) & torch.isfinite(class_probabilities).all(dim=1)
+    rows, classes = ((class_probabilities[:, :-1] > score_threshold) & finite[:, None]).nonzero(as_tuple=True)
+    pair_boxes = boxes[rows, classes if boxes.shape[1] > 1 else torch.zeros_like(classes)]
+    kept = batched_nms(pair_boxes.float(), class_probabilities[rows, classes], classes, nms_threshold)
+    if max_detections >= 0:
+        kept = kept[:max_detections]
+    widths, heights = (pair_boxes[kept, 2:] - pair_boxes[kept, :2]).unbind(dim=1)
+    kept = kept[(widths > 0) & (heights > 0)]
+    return rows[kept], classes[kept]

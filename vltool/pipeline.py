@@ -1,0 +1,109 @@
+"""The stages of a run in order, each skipped when nothing that it reads has changed since it finished.
+
+A stage leaves `stages/<name>.json` below the run's folder when it is done: a key made of everything it depends
+on, what it counted, and how long it took. Stages stopped half-way go on where they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from vltool import __version__
+from vltool.config import RunConfig, dump
+from vltool.errors import ConfigError
+
+
+class Listener(Protocol):
+    """Who is told how a run goes; the command line shows it."""
+
+    def say(self, text: str) -> None: ...
+
+    def progress(self, label: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage counted. up_to_date: it had nothing to do; seconds: of the run that did the work."""
+
+    name: str
+    counts: dict[str, Any]
+    seconds: float
+    up_to_date: bool
+
+
+def run_pipeline(config: RunConfig, listener: Listener, *, stages: Iterable[str] | None = None) -> dict[str, StageResult]:
+    """Run the configuration's stages (or the named ones) in order. Raises the first stage's error."""
+    from vltool.stages import STAGES
+
+    results: dict[str, StageResult] = {}
+    key = ""
+    write_config(config)
+    for name in config.stages:
+        stage = STAGES[name]
+        key = stage_key(key, config, stage.reads(config))
+        if stages is None or name in set(stages):
+            results[name] = _run_stage(name, stage.run, key, config, listener)
+    return results
+
+
+def stage_key(previous: str, config: RunConfig, reads: dict[str, Any]) -> str:
+    """Digest of everything a stage depends on: the stage before it and what it reads itself."""
+    text = json.dumps([previous, __version__, config.seed, reads], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of files and of everything in folders; what is not there is left out."""
+    stamps = []
+    for path in paths:
+        found = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+        for file in found:
+            if file.exists():
+                status = file.stat()
+                stamps.append((str(file), status.st_size, status.st_mtime_ns))
+    return stamps
+
+
+def write_config(config: RunConfig) -> None:
+    """Leave the resolved configuration beside the results."""
+    config.out_dir.mkdir(parents=True, exist_ok=True)
+    write_json(config.out_dir / "config.json", {"version": __version__, **dump(config)})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.writing")
+    draft.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(draft, path)
+
+
+def _run_stage(
+    name: str,
+    run: Callable[[RunConfig, Listener], dict[str, Any]],
+    key: str,
+    config: RunConfig,
+    listener: Listener,
+) -> StageResult:
+    marker = config.out_dir / "stages" / f"{name}.json"
+    if marker.exists():
+        found = json.loads(marker.read_text(encoding="utf-8"))
+        if found["key"] == key and all(Path(path).exists() for path in found["counts"].get("outputs", [])):
+            listener.say(f"{name}: up to date")
+            return StageResult(name, found["counts"], found["seconds"], True)
+    listener.say(f"{name} …")
+    started = time.perf_counter()
+    try:
+        counts = run(config, listener)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{name}: {error.filename}: no such file or folder. Check the paths of the run") from error
+    seconds = time.perf_counter() - started
+    write_json(marker, {"key": key, "counts": counts, "seconds": seconds})
+    return StageResult(name, counts, seconds, False)

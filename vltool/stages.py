@@ -1,0 +1,256 @@
+"""What each stage of a run does, and what it reads. The commands and the pipeline both call these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vltool.config import RunConfig, dump
+from vltool.errors import ConfigError
+from vltool.pipeline import Listener, file_stamps, write_json
+
+
+@dataclass(frozen=True)
+class Stage:
+    """run(config, listener) gives JSON-able counts; reads(config) everything its result depends on."""
+
+    run: Callable[[RunConfig, Listener], dict[str, Any]]
+    reads: Callable[[RunConfig], dict[str, Any]]
+
+
+def make_world(config: RunConfig, listener: Listener) -> dict[str, Any]:
+    """Write the generated world's pictures and official files."""
+    from vltool.world.files import write_world
+
+    world = config.world
+    if world is None:
+        raise ConfigError("the stage 'world' needs the key 'world' in the configuration")
+    counts = write_world(
+        Path(world.out),
+        num_train=world.train,
+        num_val=world.val,
+        num_test=world.test,
+        seed=world.seed,
+        questions_per_image=world.questions_per_image,
+        progress=lambda done, total: listener.progress("drawing pictures", done, total),
+    )
+    return {**counts, "outputs": [world.out]}
+
+
+def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
+    """Region features of every named picture into the run's store."""
+    from vltool.detectors.load import load_detector
+    from vltool.features.extract import extract
+
+    settings = config.features
+    detector = load_detector(
+        backend=settings.backend,
+        config_file=settings.config_file or None,
+        weights=settings.weights or None,
+        precision=settings.precision,
+    )
+    listener.say(f"detector {detector.name}, {detector.feature_dim}-d features, recipe {settings.recipe}")
+    counts: dict[str, Any] = {"images": 0, "stored": 0, "skipped": 0, "failed": 0, "regions": 0, "failures": ""}
+    for source in settings.extract:
+        result = extract(
+            list(source.images),
+            settings.store,
+            detector=detector,
+            recipe=settings.recipe,
+            image_id_pattern=source.image_id,
+            min_boxes=settings.min_boxes,
+            max_boxes=settings.max_boxes,
+            score_threshold=settings.score_threshold,
+            nms_threshold=settings.nms_threshold,
+            dtype=settings.dtype,
+            workers=settings.workers,
+            on_error=settings.on_error,
+            progress=lambda done, total: listener.progress("extracting region features", done, total),
+        )
+        for name in ("images", "stored", "skipped", "failed", "regions"):
+            counts[name] += getattr(result, name)
+        counts["failures"] = str(result.failures or counts["failures"])
+    listener.say(
+        f"{counts['images']:,} pictures: {counts['stored']:,} stored, {counts['skipped']:,} were there, "
+        f"{counts['failed']:,} failed"
+        + (f" (listed in {counts['failures']})" if counts["failed"] else "")
+    )
+    return {**counts, "outputs": [settings.store]}
+
+
+def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
+    """Tokens, vocabularies of the training data, word vectors; and the counts of every split."""
+    from vltool.tasks.corpus import build_corpus, save_corpus
+    from vltool.tasks.prepare import prepare_tasks
+    from vltool.training.inputs import text_folder
+
+    prepared = prepare_tasks(config)
+    for row in prepared.counts:
+        listener.say(
+            f"{row['task']}/{row['split']}: {row['read']:,} read"
+            + "".join(f", {row[k]:,} {k.replace('_', ' ')}" for k in ("not_asked", "contaminated") if row[k])
+            + f", {row['used']:,} used"
+        )
+    corpus = build_corpus(prepared, config.text, progress=listener.say)
+    save_corpus(corpus, text_folder(config))
+    _write_counts(config, prepared)
+    answers = {name: len(pool) for name, pool in corpus.answers.items()}
+    listener.say(
+        f"{len(corpus.words):,} words, {corpus.coverage['percent']:.1f} % with a vector; "
+        + "; ".join(f"{count:,} answers of {name}" for name, count in answers.items())
+    )
+    return {
+        "sentences": len(corpus.tokens),
+        "words": len(corpus.words),
+        "answers": answers,
+        "coverage": corpus.coverage,
+        "outputs": [str(text_folder(config))],
+    }
+
+
+def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | None = None) -> dict[str, Any]:
+    """Every trial of the grid on its task alone, then the plan."""
+    import pandas as pd
+
+    from vltool.engines.local import LocalEngine
+    from vltool.search.plan import save_plan
+    from vltool.search.trials import TrialResult, cell_name, list_trials, run_trials
+
+    inputs = _load(config)
+    _write_counts(config, inputs.prepared)
+    trials = list_trials(config, tasks or list(config.tasks))
+    listener.say(f"{len(trials)} trials of {len(config.tasks)} tasks")
+    done: list[TrialResult] = []
+
+    def on_done(result: TrialResult) -> None:
+        done.append(result)
+        what = f"failed: {result.error}" if result.error else f"{result.metric} {result.score:.2f}"
+        listener.say(f"{result.plan.task} {cell_name(result.plan)}: {what} ({result.seconds:.0f} s)")
+        listener.progress("searching layers", len(done), len(trials))
+
+    results = run_trials(trials, LocalEngine(config.search.jobs), on_done=on_done)
+    plan = save_plan(Path(config.training.plan), results)
+    rows = [{**vars(r.plan), "metric": r.metric, "score": r.score, "seconds": r.seconds, "error": r.error} for r in results]
+    pd.DataFrame(rows).to_csv(config.out_dir / "search" / "trials.csv", index=False)
+    return {
+        "trials": len(trials),
+        "levels": {task["task"]: task["level"] for task in plan["tasks"]},
+        "chosen": plan["chosen"],
+        "outputs": [config.training.plan],
+    }
+
+
+def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | None = None) -> dict[str, Any]:
+    """Algorithm 1 over the run's tasks, or some of them, by the plan."""
+    from vltool.search.plan import load_plan
+    from vltool.training.run import train
+    from vltool.training.schedule import JointPlan
+
+    chosen = tasks or list(config.tasks)
+    plan = JointPlan(load_plan(config.training.plan, chosen), config.training.cycle_updates)
+    inputs = _load(config, tasks=chosen)
+    for row in inputs.prepared.counts:
+        if row["split"] == "train":
+            listener.say(f"{row['task']}: {row['used']:,} training examples, {row['contaminated']:,} kept out as evaluated")
+
+    def report(line: dict[str, Any]) -> None:
+        if line["kind"] == "loss":
+            listener.progress(f"training, {line['task']} loss {line['loss']:.3f}", line["cycle"] + 1, plan.num_cycles)
+        elif line["kind"] == "resumed":
+            listener.say(f"going on from update {line['update']:,}")
+
+    folder = config.out_dir / "training" / ("joint" if set(chosen) == set(config.tasks) else "+".join(chosen))
+    result = train(inputs, plan, folder, report=report)
+    listener.say(
+        f"{result.num_updates:,} updates in {result.seconds:.0f} s, {100 * result.seconds_waiting / max(result.seconds, 1e-9):.1f} % "
+        "of it waiting for data"
+    )
+    return {
+        "updates": result.num_updates,
+        "val": result.val,
+        "checkpoint": str(folder / "checkpoint"),
+        "outputs": [str(folder / "result.json"), str(folder / "checkpoint")],
+    }
+
+
+def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
+    """Test scores of the joint model and of the single-task winners of the search, side by side."""
+    from vltool.search.plan import load_chosen
+    from vltool.training.scoring import evaluation_record, score_checkpoint
+
+    inputs = _load(config)
+    joint = str(config.out_dir / "training" / "joint" / "checkpoint")
+    single = {name: str(Path(found["folder"]) / "checkpoint") for name, found in load_chosen(config.training.plan).items()}
+    models = {"joint": {name: joint for name in config.tasks}, "single": single}
+    summary: dict[str, Any] = {"test": {name: {} for name in config.tasks}}
+    for model, checkpoints in models.items():
+        scored = {}
+        for name, path in checkpoints.items():
+            listener.say(f"scoring {model} on {name}/test")
+            show = lambda done, total, name=name: listener.progress(f"scoring {name}", done, total)  # noqa: E731
+            scored |= score_checkpoint(inputs, path, tasks=[name], split="test", progress=show)
+        record = evaluation_record(model, "test", inputs, checkpoints, scored)
+        record["predictions"] = {}
+        for name, found in scored.items():
+            path = config.out_dir / "eval" / f"{model}-test-{name}-predictions.json"
+            write_json(path, found.evaluation.predictions)
+            record["predictions"][name] = str(path)
+            summary["test"][name][model] = found.evaluation.scores
+            summary["test"][name]["ignorance"] = found.ignorance
+        write_json(config.out_dir / "eval" / f"{model}-test.json", record)
+    return {**summary, "outputs": [str(config.out_dir / "eval" / f"{model}-test.json") for model in models]}
+
+
+def make_report(config: RunConfig, listener: Listener) -> dict[str, Any]:
+    """The page."""
+    from vltool.report.page import write_report
+
+    path = write_report(config, say=listener.say)
+    return {"report": str(path), "outputs": [str(path)]}
+
+
+def _load(config: RunConfig, *, tasks: list[str] | None = None) -> Any:
+    from dataclasses import replace
+
+    from vltool.training.inputs import load_inputs
+
+    inputs = load_inputs(config)
+    return inputs if tasks is None else replace(inputs, prepared=inputs.prepared.only(tasks))
+
+
+def _write_counts(config: RunConfig, prepared: Any) -> None:
+    write_json(
+        config.out_dir / "counts.json", {"examples": prepared.counts, "contamination": prepared.contamination}
+    )
+
+
+def _data_files(config: RunConfig) -> list[Path]:
+    sources = [s for task in config.tasks.values() for s in (*task.train, *task.val, *task.test)]
+    return sorted({Path(path) for source in sources for path in source.files.values()})
+
+
+def _part(*names: str) -> Callable[[RunConfig], dict[str, Any]]:
+    return lambda config: {name: dump(config)[name] for name in names}
+
+
+def _reads_pictures(config: RunConfig) -> dict[str, Any]:
+    pictures = [Path(path) for source in config.features.extract for path in source.images]
+    return {"features": dump(config)["features"], "files": file_stamps(pictures)}
+
+
+def _reads_text(config: RunConfig) -> dict[str, Any]:
+    vectors = [] if config.text.glove == "world" else [Path(config.text.glove)]
+    return {**_part("text", "tasks", "splits")(config), "files": file_stamps([*_data_files(config), *vectors])}
+
+
+STAGES = {
+    "world": Stage(make_world, _part("world")),
+    "extract-features": Stage(extract_features, _reads_pictures),
+    "embed-text": Stage(embed_text, _reads_text),
+    "search-layers": Stage(search_layers, _part("search", "encoder", "training")),
+    "train-joint": Stage(train_joint, _part("training", "encoder")),
+    "eval": Stage(evaluate_run, _part("evaluation")),
+    "report": Stage(make_report, _part("name")),
+}
