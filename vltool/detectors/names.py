@@ -1,6 +1,6 @@
 """The names of a detector's classes and attributes, from the JSON file beside its weights.
 
-    {"classes": ["circle", "square"], "attributes": ["red", "blue"]}
+{"classes": ["circle", "square"], "attributes": ["red", "blue"]}
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def surviving_pairs(
     scores = probabilities[rows, classes]
     kept = batched_nms(
         torch.from_numpy(boxes[rows].astype(np.float64)),
-        torch.from_numpy(scores),
+        torch.from_numpy(scores.astype(np.float64)),
         torch.from_numpy(classes),
         nms_threshold,
     ).numpy()

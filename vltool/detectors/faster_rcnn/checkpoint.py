@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from vltool.errors import CheckpointError
 
 # Found in detectron2's files and without effect on boxes, classes and features.
-IGNORED_PREFIXES = ("pixel_mean", "pixel_std", "roi_heads.mask_head.", "roi_heads.keypoint_head.", "roi_heads.mask_pooler.")
+IGNORED_PREFIXES = (
+    "pixel_mean",
+    "pixel_std",
+    "roi_heads.mask_head.",
+    "roi_heads.keypoint_head.",
+    "roi_heads.mask_pooler.",
+)
 IGNORED_SUFFIXES = (".num_batches_tracked",)
 ANCHORS = "anchor_generator.cell_anchors."
 
@@ -31,7 +37,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such weights file. vltool downloads nothing: name a local file with --weights")
+        raise CheckpointError(
+            f"{path}: no such weights file. vltool downloads nothing: name a local file with --weights"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -56,11 +64,7 @@ class _PlainUnpickler(pickle.Unpickler):
         {
             ("collections", "OrderedDict"),
             ("_codecs", "encode"),  # how Python 3 wrote bytes for Python 2
-            *(
-                (f"numpy.{core}.multiarray", name)
-                for core in ("core", "_core")
-                for name in ("_reconstruct", "scalar")
-            ),
+            *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
             *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
             ("numpy", "ndarray"),
             ("numpy", "dtype"),
@@ -99,9 +103,7 @@ def named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def load_into(
-    network: nn.Module, weights: dict[str, Tensor], *, source: str, anchors: Iterable[Tensor] = ()
-) -> None:
+def load_into(network: nn.Module, weights: dict[str, Tensor], *, source: str, anchors: Iterable[Tensor] = ()) -> None:
     """Puts named weights into a network, all of them, each of the right shape.
 
     anchors: those of the configuration, which old files also hold; they must agree. Raises CheckpointError naming

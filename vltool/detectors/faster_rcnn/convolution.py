@@ -15,6 +15,11 @@ EPSILON = 1e-5  # of detectron2's BatchNorm2d, SyncBatchNorm and FrozenBatchNorm
 class FixedNorm(nn.Module):
     """Batch normalization by stored statistics: one scale and one shift per channel."""
 
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, num_channels: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.ones(num_channels))

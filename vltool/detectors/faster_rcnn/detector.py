@@ -124,7 +124,7 @@ def load_builtin(
     names_file: str | Path | None = None,
     precision: str = "auto",
     device: str = "cpu",
-    fold: bool = True,
+    fold: bool = False,
 ) -> FasterRCNNDetector:
     """A detector from a detectron2 configuration and its weights.
 

@@ -105,7 +105,8 @@ class BoxHeads(nn.Module):
         """(P, D) float32, what the box predictor sees: the mean of res5, or the box head's last layer."""
         pooled = self.pooler(maps, boxes)
         if self.res5 is not None:
-            return self.res5(pooled.to(self.res5[0].conv1.weight.dtype)).float().mean(dim=(2, 3))
+            dtype = next(self.res5.parameters()).dtype
+            return self.res5(pooled.to(dtype)).float().mean(dim=(2, 3))
         assert self.box_head is not None
         return self.box_head(pooled)
 

@@ -33,6 +33,9 @@ class Regions:
 class FasterRCNN(nn.Module):
     """The network of a configuration, with detectron2's parameter names."""
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
         self.config = config

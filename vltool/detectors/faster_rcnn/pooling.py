@@ -23,7 +23,8 @@ class BoxPooler(nn.Module):
         for name in self.in_features:
             if name not in strides:
                 raise ConfigError(
-                    f"{config.source}: MODEL.ROI_HEADS.IN_FEATURES names {name!r}; the backbone has {', '.join(strides)}"
+                    f"{config.source}: MODEL.ROI_HEADS.IN_FEATURES names {name!r}; "
+                    f"the backbone has {', '.join(strides)}"
                 )
         self.strides = [strides[name] for name in self.in_features]
         self.levels = [int(math.log2(stride)) for stride in self.strides]

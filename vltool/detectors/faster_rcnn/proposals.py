@@ -84,7 +84,7 @@ class ProposalNetwork(nn.Module):
         self.num_before_nms: int = config["MODEL.RPN.PRE_NMS_TOPK_TEST"]
         self.num_after_nms: int = config["MODEL.RPN.POST_NMS_TOPK_TEST"]
         self.nms_threshold: float = config["MODEL.RPN.NMS_THRESH"]
-        self.min_size = float(config["MODEL.PROPOSAL_GENERATOR.MIN_SIZE"])
+        self.min_size: float = config["MODEL.PROPOSAL_GENERATOR.MIN_SIZE"]
         self.base_anchors = anchors_per_level(config)
         self.rpn_head = ProposalHead(
             channels[self.in_features[0]],
