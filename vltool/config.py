@@ -26,8 +26,8 @@ from vltool.errors import ConfigError
 from vltool.registry import ENCODERS, READERS, TASKS
 
 STAGES = ("world", "extract-features", "embed-text", "search-layers", "train-joint", "eval", "report")
-Protocol = Literal["clean", "paper", "off"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Protocol = Literal["clean", "off"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,6 @@ class SearchConfig:
 
     grid: GridConfig = field(default_factory=GridConfig)
     tasks: dict[str, GridConfig] = field(default_factory=dict)
-    seed: int = 0
     jobs: int = 0
 
 
@@ -157,7 +156,6 @@ class TrainingConfig:
     curriculum: bool = False
     evaluate_every: int = 0
     checkpoint_every: int = 10
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run, from pictures to report."""
+    """One run, from pictures to report. seed: of the weights, the dropout and the order of examples."""
 
     name: str
     out: str

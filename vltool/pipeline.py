@@ -38,7 +38,9 @@ class StageResult:
     up_to_date: bool
 
 
-def run_pipeline(config: RunConfig, listener: Listener, *, stages: Iterable[str] | None = None) -> dict[str, StageResult]:
+def run_pipeline(
+    config: RunConfig, listener: Listener, *, stages: Iterable[str] | None = None
+) -> dict[str, StageResult]:
     """Run the configuration's stages (or the named ones) in order. Raises the first stage's error."""
     from vltool.stages import STAGES
 

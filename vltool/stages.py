@@ -74,8 +74,7 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
         counts["failures"] = str(result.failures or counts["failures"])
     listener.say(
         f"{counts['images']:,} pictures: {counts['stored']:,} stored, {counts['skipped']:,} were there, "
-        f"{counts['failed']:,} failed"
-        + (f" (listed in {counts['failures']})" if counts["failed"] else "")
+        f"{counts['failed']:,} failed" + (f" (listed in {counts['failures']})" if counts["failed"] else "")
     )
     return {**counts, "outputs": [settings.store]}
 
@@ -132,7 +131,9 @@ def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | N
 
     results = run_trials(trials, LocalEngine(config.search.jobs), on_done=on_done)
     plan = save_plan(Path(config.training.plan), results)
-    rows = [{**vars(r.plan), "metric": r.metric, "score": r.score, "seconds": r.seconds, "error": r.error} for r in results]
+    rows = [
+        {**vars(r.plan), "metric": r.metric, "score": r.score, "seconds": r.seconds, "error": r.error} for r in results
+    ]
     pd.DataFrame(rows).to_csv(config.out_dir / "search" / "trials.csv", index=False)
     return {
         "trials": len(trials),
@@ -153,7 +154,9 @@ def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | Non
     inputs = _load(config, tasks=chosen)
     for row in inputs.prepared.counts:
         if row["split"] == "train":
-            listener.say(f"{row['task']}: {row['used']:,} training examples, {row['contaminated']:,} kept out as evaluated")
+            listener.say(
+                f"{row['task']}: {row['used']:,} training examples, {row['contaminated']:,} kept out as evaluated"
+            )
 
     def report(line: dict[str, Any]) -> None:
         if line["kind"] == "loss":
@@ -182,8 +185,10 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
     inputs = _load(config)
     joint = str(config.out_dir / "training" / "joint" / "checkpoint")
-    single = {name: str(Path(found["folder"]) / "checkpoint") for name, found in load_chosen(config.training.plan).items()}
-    models = {"joint": {name: joint for name in config.tasks}, "single": single}
+    single = {
+        name: str(Path(found["folder"]) / "checkpoint") for name, found in load_chosen(config.training.plan).items()
+    }
+    models = {"joint": dict.fromkeys(config.tasks, joint), "single": single}
     summary: dict[str, Any] = {"test": {name: {} for name in config.tasks}}
     for model, checkpoints in models.items():
         scored = {}
@@ -221,9 +226,7 @@ def _load(config: RunConfig, *, tasks: list[str] | None = None) -> Any:
 
 
 def _write_counts(config: RunConfig, prepared: Any) -> None:
-    write_json(
-        config.out_dir / "counts.json", {"examples": prepared.counts, "contamination": prepared.contamination}
-    )
+    write_json(config.out_dir / "counts.json", {"examples": prepared.counts, "contamination": prepared.contamination})
 
 
 def _data_files(config: RunConfig) -> list[Path]:

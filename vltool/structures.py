@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ImageId = NewType("ImageId", str)
-"""Canonical name of a picture across datasets: ``coco:391895``, ``flickr30k:1000092795``, ``world:17``, ``file:photo``."""
+"""Canonical name of a picture across datasets: `coco:391895`, `flickr30k:1000092795`, `world:17`, `file:photo`."""
 
 
 @dataclass(frozen=True)

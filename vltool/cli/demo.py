@@ -25,8 +25,7 @@ def command(
     from vltool.config import load
     from vltool.pipeline import run_pipeline
 
-    seeds = [f"{part}={seed}" for part in ("seed", "world.seed", "search.seed", "training.seed")]
-    config = load(DEMO, [f"out={out}", *seeds, *(overrides or [])])
+    config = load(DEMO, [f"out={out}", f"seed={seed}", f"world.seed={seed}", *(overrides or [])])
     started = time.perf_counter()
     with Console() as console:
         results = run_pipeline(config, console)

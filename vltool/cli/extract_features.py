@@ -15,7 +15,9 @@ def command(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Image files, folders, or @list.txt.")],
     out: Annotated[Path, typer.Option("--out", metavar="STORE", help="The store to write or go on with.")],
     backend: Annotated[Literal["auto", "builtin", "detectron2"], typer.Option(help="Who runs the network.")] = "auto",
-    config_file: Annotated[Path | None, typer.Option(help="A detectron2 YAML file (default: the world detector).")] = None,
+    config_file: Annotated[
+        Path | None, typer.Option(help="A detectron2 YAML file (default: the world detector).")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Its checkpoint: .pth, .pkl or .safetensors.")] = None,
     recipe: Annotated[
         Literal["bottom-up", "bottom-up-36", "detections", "given-boxes"], typer.Option(help="Which regions are kept.")
@@ -27,8 +29,12 @@ def command(
     score_threshold: Annotated[float, typer.Option(min=0, max=1)] = 0.2,
     nms_threshold: Annotated[float, typer.Option(min=0, max=1)] = 0.3,
     dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Number format in the store.")] = "float16",
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the network.")] = "auto",
-    image_id: Annotated[str, typer.Option(metavar="PATTERN", help="As in coco:{number} or flickr30k:{stem}.")] = "file:{stem}",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the network.")
+    ] = "auto",
+    image_id: Annotated[
+        str, typer.Option(metavar="PATTERN", help="As in coco:{number} or flickr30k:{stem}.")
+    ] = "file:{stem}",
     shard: Annotated[str, typer.Option(metavar="i/n", help="Only part i of n of the images.")] = "1/1",
     workers: Annotated[int, typer.Option(min=0, help="Processes (0: one a core).")] = 0,
     on_error: Annotated[Literal["skip", "stop"], typer.Option(help="What a picture that fails does.")] = "skip",

@@ -13,6 +13,4 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override a value of the configuration; may be repeated."),
 ]
-TaskNames = Annotated[
-    list[str] | None, typer.Option("--task", metavar="TASK", help="Only this task; may be repeated.")
-]
+TaskNames = Annotated[list[str] | None, typer.Option("--task", metavar="TASK", help="Only this task; may be repeated.")]

@@ -15,9 +15,11 @@ def command(config: Config, tasks: TaskNames = None, overrides: Set = None, json
         overrides,
         lambda run, console: search_layers(run, console, tasks=tasks),
         json=json,
-        show=lambda found: [
-            f"{name}: level {level}, {found['chosen'][name]['metric']} {found['chosen'][name]['score']:.2f}"
-            for name, level in found["levels"].items()
-        ]
-        + [f"plan: {found['outputs'][0]}"],
+        show=lambda found: (
+            [
+                f"{name}: level {level}, {found['chosen'][name]['metric']} {found['chosen'][name]['score']:.2f}"
+                for name, level in found["levels"].items()
+            ]
+            + [f"plan: {found['outputs'][0]}"]
+        ),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vltool.cli.console import print_lines, print_table
 from vltool.cli.evaluate import ignorance_of
-from vltool.pipeline import StageResult
+
+if TYPE_CHECKING:
+    from vltool.pipeline import StageResult
 
 
 def print_summary(results: Mapping[str, StageResult]) -> None:
@@ -24,8 +26,7 @@ def print_summary(results: Mapping[str, StageResult]) -> None:
 def _rows(models: Mapping[str, dict[str, Any]]) -> list[list[str]]:
     metrics = dict.fromkeys([*models.get("single", {}), *models.get("joint", {})])
     return [
-        [metric, *(_number(models.get(name, {}).get(metric)) for name in ("single", "joint"))]
-        + [ignorance_of(models.get("ignorance", {}), metric)]
+        [metric, *(_number(models.get(name, {}).get(metric)) for name in ("single", "joint")), ignorance_of(models.get("ignorance", {}), metric)]
         for metric in metrics
     ]
 

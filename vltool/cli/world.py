@@ -36,4 +36,6 @@ def command(
     if json:
         print_json({"out": str(out), **counts})
     else:
-        print_lines(f"{out}: " + ", ".join(f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int)))
+        print_lines(
+            f"{out}: " + ", ".join(f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int))
+        )

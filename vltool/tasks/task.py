@@ -89,7 +89,7 @@ class Task(ABC, Generic[RecordT]):
         """The right answers of each example, where the task chooses from a pool; empty otherwise."""
         return []
 
-    def learn_answers(self, pool: Any) -> None:  # noqa: B027 - most tasks have no answer pool
+    def learn_answers(self, pool: Any) -> None:
         """Take the answer pool that was built from training data."""
 
     @abstractmethod

@@ -113,7 +113,7 @@ def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | 
         return finished
     settings = inputs.config.training
     device = pick_device(settings.device)
-    model = inputs.model({task.task: task.level for task in plan.tasks}, seed=settings.seed).to(device)
+    model = inputs.model({task.task: task.level for task in plan.tasks}, seed=inputs.config.seed).to(device)
     updater = Updater(
         model,
         learning_rate=settings.learning_rate,
@@ -123,7 +123,7 @@ def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | 
         gradient_clip=settings.gradient_clip,
         precision=resolve_precision(settings.precision, device),
         device=device,
-        seed=settings.seed,
+        seed=inputs.config.seed,
     )
     start_cycle = _resume(folder, identity, model, updater)
     if start_cycle:
@@ -137,7 +137,7 @@ def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | 
                 inputs.prepared.examples[task.task]["train"],
                 batching,
                 batch_size=task.batch_size,
-                seed=settings.seed,
+                seed=inputs.config.seed,
                 start=plan.updates_of(task.task, before_cycle=start_cycle),
                 pool=pool,
             )

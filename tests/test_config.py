@@ -1,0 +1,111 @@
+"""Configurations: placeholders, overrides, and an error for everything that is not a known key."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vltool.config import RunConfig, dump, from_dict, load
+from vltool.errors import ConfigError
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "out": "runs/small",
+    "data": "somewhere",
+    "tasks": {"vqa": {"train": [{"reader": "vqa_v2", "files": {"questions": "{data}/q.json"}}], "val": []}},
+}
+
+
+def changed(*path: str | int, value: Any) -> dict[str, Any]:
+    raw = copy.deepcopy(SMALL)
+    place: Any = raw
+    for part in path[:-1]:
+        place = place[part] if isinstance(place, list) else place.setdefault(part, {})
+    place[path[-1]] = value
+    return raw
+
+
+def test_placeholders_are_filled_everywhere() -> None:
+    config = from_dict(
+        {**SMALL, "world": {"out": "{out}/w"}, "features": {"extract": [{"images": ["{world}/images"]}]}}
+    )
+    assert config.tasks["vqa"].train[0].files == {"questions": "somewhere/q.json"}
+    assert config.features.store == "runs/small/features.lmdb"
+    assert config.features.extract[0].images == ("runs/small/w/images",)
+    assert config.training.plan == "runs/small/plan.json"
+
+
+def test_dump_and_from_dict_are_inverse() -> None:
+    config = from_dict(SMALL)
+    assert from_dict(dump(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (("trainin",), r"unknown key 'trainin' \(known here: name, out, tasks"),
+        (("training", "learning_rat"), r"unknown key 'training.learning_rat' \(known here: plan, cycle_updates"),
+        (("tasks", "vqa", "train", 0, "fils"), r"unknown key 'tasks.vqa.train.0.fils' \(known here: reader, files"),
+        (("search", "grid", "levl"), r"unknown key 'search.grid.levl' \(known here: level, batch_size"),
+        (("features", "recip"), r"unknown key 'features.recip'"),
+    ],
+)
+def test_a_misspelt_key_is_named_wherever_it_stands(path: tuple[str | int, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(changed(*path, value=1))
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown task 'vqq'; known: caption_retrieval, grounding, vqa"):
+        from_dict(changed("tasks", "vqq", value={"train": [], "val": []}))
+    with pytest.raises(ConfigError, match="unknown reader 'csv'; known: coco_captions"):
+        from_dict(changed("tasks", "vqa", "train", 0, "reader", value="csv"))
+    with pytest.raises(ConfigError, match="unknown encoder 'lstm'; known: dense_coattention"):
+        from_dict(changed("encoder", "name", value="lstm"))
+    with pytest.raises(ConfigError, match="unknown stage 'trian'; known: world"):
+        from_dict(changed("stages", value=["trian"]))
+
+
+def test_wrong_type_says_what_was_found() -> None:
+    with pytest.raises(ConfigError, match=r"'training.cycle_updates'.*integer.*found 'many'"):
+        from_dict(changed("training", "cycle_updates", value="many"))
+
+
+def test_missing_file_and_broken_yaml_are_the_users(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1,", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load(broken)
+
+
+def written(folder: Path) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    return path
+
+
+def test_overrides_reach_nested_keys_and_lists(tmp_path: Path) -> None:
+    config: RunConfig = load(written(tmp_path), ["training.decay=1", "tasks.vqa.train.0.split=x"])
+    assert config.training.decay == 1
+    assert config.tasks["vqa"].train[0].split == "x"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.decay", "expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+        ("tasks.vqa.train.7.split=x", "'7' is not a position in a list of 1"),
+        ("name.first=x", "holds a single value"),
+        ("training.decai=1", "unknown key 'training.decai'"),
+    ],
+)
+def test_a_wrong_override_is_explained(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(written(tmp_path), [override])

@@ -1,0 +1,71 @@
+"""The floors of the house: a module imports only from floors below its own, and heavy packages only where allowed."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "vltool"
+FLOORS = [
+    {"errors", "structures", "__init__"},
+    {"config", "registry", "engines", "world"},
+    {"detectors", "text", "datasets", "metrics", "splits", "models"},
+    {"features"},
+    {"tasks"},
+    {"evaluation"},
+    {"training"},
+    {"search"},
+    {"report", "pipeline", "stages"},
+    {"cli"},
+]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+ALLOWED_BESIDE = {
+    ("splits", "datasets"),
+    ("text", "metrics"),
+    ("stages", "pipeline"),
+    ("pipeline", "stages"),
+    ("stages", "report"),
+}
+ONLY_IN = {"detectron2": "detectors/detectron2.py", "ray": "engines/ray.py", "typer": "cli/", "rich": "cli/"}
+MODULES = sorted(path for path in ROOT.rglob("*.py"))
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports_of(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.append(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_module_imports_only_from_floors_below(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for module in imports_of(path):
+        if module.split(".")[0] != "vltool":
+            continue
+        other = room_of(module)
+        if other != own and (own, other) not in ALLOWED_BESIDE:
+            assert FLOOR_OF[other] < FLOOR_OF[own], f"{own} (floor {FLOOR_OF[own]}) imports {module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_and_optional_packages_stay_in_their_rooms(path: Path) -> None:
+    place = str(path.relative_to(ROOT))
+    for module in imports_of(path):
+        allowed = ONLY_IN.get(module.split(".")[0])
+        assert allowed is None or place.startswith(allowed), f"{place} imports {module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_has_grown_past_450_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
