@@ -21,7 +21,10 @@ class CaptionRecord:
 
 @dataclass(frozen=True, slots=True)
 class QuestionRecord:
-    """One question about one picture; `answers` holds the ten annotators' words, or nothing for test sets."""
+    """One question about one picture; `answers` holds the ten annotators' words, or nothing for test sets.
+
+    correct_answer: the one answer that the dataset counts as right (VQA's multiple_choice_answer).
+    """
 
     question_id: int
     image_id: ImageId
@@ -29,6 +32,7 @@ class QuestionRecord:
     answers: tuple[str, ...] = ()
     question_type: str = ""
     answer_type: str = ""
+    correct_answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,16 @@ class GroundedCaption:
     phrases: tuple[Phrase, ...]
     height: int
     width: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """One thing in one picture: its box and what it is. is_crowd: the box holds many of them."""
+
+    object_id: int
+    image_id: ImageId
+    class_name: str
+    box: tuple[float, float, float, float]
+    height: int
+    width: int
+    is_crowd: bool = False
