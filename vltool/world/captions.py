@@ -185,7 +185,9 @@ def _relation(writer: _Writer) -> bool:
     row, side = placed[0]
     writer.object(first)
     writer.say(writer.one_of("is", "lies", "is", ""))
-    writer.say({"below": writer.one_of("below", "under"), "above": "above"}.get(side, writer.one_of(side, f"to the {side}")))
+    writer.say(
+        {"below": writer.one_of("below", "under"), "above": "above"}.get(side, writer.one_of(side, f"to the {side}"))
+    )
     writer.object(row)
     if writer.chance(0.4):
         writer.background()
@@ -321,7 +323,7 @@ def _view(writer: _Writer) -> bool:
     rows = writer.rows(2)
     if rows is None:
         return False
-    writer.phrase(["a", writer.one_of("view", "picture", "close-up")], "other")
+    writer.phrase(["a", writer.one_of("view", "picture", "glimpse")], "other")
     writer.say("of")
     writer.background_name(SCENE_PHRASES[writer.scene.background][1:])
     writer.say("with")

@@ -23,7 +23,12 @@ SHAPE_PLURALS = {
     "object": "objects",
 }
 SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
-TEXTURE_WORDS = {"plain": ("plain",), "striped": ("striped",), "dotted": ("dotted", "spotted"), "checkered": ("checkered",)}
+TEXTURE_WORDS = {
+    "plain": ("plain",),
+    "striped": ("striped",),
+    "dotted": ("dotted", "spotted"),
+    "checkered": ("checkered",),
+}
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 OPPOSITES = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
@@ -87,15 +92,11 @@ def next_to(a: SceneObject, b: SceneObject) -> bool:
 
 
 def objects_towards(scene: Scene, row: int, side: str) -> list[int]:
-    """Rows of all objects whose centre lies on that side ("left of", …) of the given object's centre, however little."""
+    """Rows of all objects whose centre lies on that side ("left of", …) of the given one's, by however little."""
     axis = 0 if side in ("left of", "right of") else 1
     sign = -1 if side in ("left of", "above") else 1
     here = scene.objects[row].centre[axis]
-    return [
-        other
-        for other, item in enumerate(scene.objects)
-        if other != row and sign * (item.centre[axis] - here) > 0
-    ]
+    return [other for other, item in enumerate(scene.objects) if other != row and sign * (item.centre[axis] - here) > 0]
 
 
 def adjectives(kind: Kind, rng: np.random.Generator | None = None) -> list[str]:
