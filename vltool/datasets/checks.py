@@ -14,19 +14,19 @@ from vltool.errors import DataError
 
 
 class Place(NamedTuple):
-    """One record in a file: list_name[index]. Turned into words only when something is wrong with it."""
+    """One record in a file: list_name[number]. Turned into words only when something is wrong with it."""
 
     path: Path | str
     list_name: str = ""
-    index: int | str = ""
+    number: int | str = ""
 
     def __str__(self) -> str:
-        record = f"{self.list_name}[{self.index}]" if self.list_name else str(self.index)
+        record = f"{self.list_name}[{self.number}]" if self.list_name else str(self.number)
         return f"{self.path}: {record}" if record else str(self.path)
 
     def fail(self, field: str, expected: str, found: Any) -> NoReturn:
         """Raise the DataError for one field of this record."""
-        name = f"{self}.{field}" if self.list_name or self.index != "" else f"{self}: {field}"
+        name = f"{self}.{field}" if self.list_name or self.number != "" else f"{self}: {field}"
         raise DataError(f"{name}: expected {expected}, found {shown(found)}")
 
 

@@ -1,7 +1,8 @@
 """COCO instances: `instances_{train,val}{2014,2017}.json`, the boxes and classes of the things in a picture.
 
     "categories":  {"supercategory": "person", "id": 1, "name": "person"}
-    "annotations": {"id": 87864, "image_id": 530836, "category_id": 44, "bbox": [341.01, 279.53, 17.77, 35.92], "iscrowd": 0, …}
+    "annotations": {"id": 87864, "image_id": 530836, "category_id": 44, "iscrowd": 0,
+                    "bbox": [341.01, 279.53, 17.77, 35.92], "area": 538.363…, "segmentation": …}
 
 `bbox` is x, y, width, height; a few official boxes have a side of 0. Format: cocodataset.org, "Data format", section 1.
 """

@@ -1,13 +1,13 @@
 """Flickr30k Entities: captions whose noun phrases are tied to boxes.
 
     Sentences/1000092795.txt     [/EN#1/people Two friends] enjoy [/EN#10/other time] spent together .
-    Annotations/1000092795.xml   <object><name>1</name><bndbox><xmin>159</xmin>…  or  <nobndbox>1</nobndbox>, <scene>1</scene>
+    Annotations/1000092795.xml   <object><name>1</name><bndbox><xmin>159</xmin>…
     train.txt, val.txt, test.txt one picture a line
     UNRELATED_CAPTIONS           129602216 5      (picture, sentence from 1)
 
 Rules: flickr30k_entities_utils.py of BryanPlummer/flickr30k_entities at 68b3d6f1: boxes less 1, so that pixels count
 from 0; an object may carry several chains; chain 0 is `notvisual` and has no boxes. Unlike there, a phrase that is
-not closed is an error. `sentences.py` beside this file reads one line.
+not closed is an error. One line is read in `entities_sentence.py`, one XML file in `entities_annotation.py`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ DEFAULT_IMAGE_ID = "flickr30k:{stem}"
 def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> list[GroundedCaption]:
     """The grounded captions of the listed pictures, picture by picture.
 
-    files: `sentences` and `annotations`, each a folder or archive; optionally `ids`, the split's list (or one for
-    each split: `train_ids`, `val_ids`; without a list every picture is read), and `unrelated`, the list of captions
-    to leave out. Without `annotations` no phrase has boxes and height and width are 0. image_id: pattern of the
-    pictures' ids (default: flickr30k:{stem}). Raises DataError.
+    files: `sentences` and `annotations`, each a folder or archive; optionally `ids` (or `split`), the split's list,
+    or one list a split (`train_ids`, `val_ids`), and `unrelated`, the list of captions to leave out. Without a list
+    every annotated picture is read; without `annotations` no phrase has boxes and height and width are 0.
+    image_id: pattern of the pictures' ids (default: flickr30k:{stem}). Raises DataError.
     """
     namer = ImageNamer(image_id or DEFAULT_IMAGE_ID)
     sentences = Folder(require(files, "sentences", split), ".txt")

@@ -81,7 +81,7 @@ def _captions(fields: Mapping[str, Any], place: Place, name: ImageId, seen: set[
     sentences = checks.list_of(fields, "sentences", place)
     found = []
     for index, value in enumerate(sentences):
-        inner = Place(place.path, f"{place.list_name}[{place.index}].sentences", index)
+        inner = Place(place.path, f"{place.list_name}[{place.number}].sentences", index)
         sentence = checks.record(value, inner)
         number = checks.whole(sentence, "sentid", inner)
         if number in seen:

@@ -124,7 +124,7 @@ def _answers(fields: Mapping[str, Any], place: Place) -> tuple[str, ...]:
         place.fail("answers", "at least one answer", listed)
     words = []
     for index, value in enumerate(listed):
-        inner = Place(place.path, f"{place.list_name}[{place.index}].answers", index)
+        inner = Place(place.path, f"{place.list_name}[{place.number}].answers", index)
         words.append(intern(checks.text(checks.record(value, inner), "answer", inner, blank=True)))
     ids = [str(value["answer_id"]) for value in listed if "answer_id" in value]
     if ids and len(set(ids)) < len(listed):
