@@ -1,0 +1,113 @@
+"""Every task of the registry keeps the same contract; and what is particular to each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.miniature import COLOURS, colour_of, miniature_model, miniature_tasks, picture
+from vltool.datasets.records import CaptionRecord, Phrase
+from vltool.errors import ConfigError
+from vltool.registry import TASKS
+from vltool.structures import ImageId
+from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others
+from vltool.tasks.grounding import token_span
+
+
+def test_the_miniature_has_every_task() -> None:
+    assert set(miniature_tasks()) == set(TASKS)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_a_task_gives_a_finite_loss_that_reaches_its_decoder(name: str) -> None:
+    model, prepared, batching = miniature_model()
+    task = prepared.tasks[name]
+    batch, rows = batching.batch(task, prepared.examples[name]["train"][:5], generator=np.random.default_rng(0))
+    assert len(batch.rows) % batch.num_examples == 0
+    assert all(len(tensor) == batch.num_examples for tensor in (*batch.inputs.values(), *batch.targets.values()))
+    loss = model.loss(task, batch)
+    assert loss.ndim == 0 and torch.isfinite(loss)
+    loss.backward()
+    assert all(p.grad is not None for p in model.decoders[name].parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_a_batch_holds_each_picture_and_sentence_once(name: str) -> None:
+    _, prepared, batching = miniature_model()
+    examples = prepared.examples[name]["train"]
+    batch, _ = batching.batch(prepared.tasks[name], examples, generator=np.random.default_rng(0))
+    assert len(batch.regions) == len({example.rows[0][0] for example in examples})
+    assert len(batch.tokens) == len({example.rows[0][1] for example in examples})
+    assert batch.regions.dtype == torch.float16
+    assert batch.rows[:, 0].max() < len(batch.regions) and batch.rows[:, 1].max() < len(batch.tokens)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_unknown_options_are_refused_with_the_known_ones(name: str) -> None:
+    task_class = type(miniature_tasks()[name])
+    with pytest.raises(ConfigError, match=rf"tasks.{name}.options.*negativs.*known options"):
+        task_class(name, {}, options={"negativs": 1})
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_ignorance_is_in_percent(name: str) -> None:
+    _, prepared, batching = miniature_model()
+    splits = prepared.examples[name]
+    found = prepared.tasks[name].ignorance(splits["test"], splits["train"], batching.row_of)
+    assert found
+    assert all(0 <= value <= (600 if metric == "rsum" else 100) for metric, value in found.items())
+
+
+def test_negatives_never_share_the_picture_of_the_positive() -> None:
+    records = [CaptionRecord(str(k), ImageId(f"file:{k // 3}"), f"words {k}") for k in range(12)]
+    task = CaptionRetrieval("caption_retrieval", {"train": records}, options={"negatives": 3})
+    images, sentences = np.arange(12) // 3, np.arange(12)
+    rows = task.pair_rows(images, sentences, np.random.default_rng(1))
+    assert rows.shape == (12, 7, 2)
+    assert (rows[:, 0] == np.stack([images, sentences], -1)).all()
+    assert (rows[:, 1:, 0] != rows[:, 1:, 1] // 3).all()  # the picture of a sentence is its number // 3
+    assert (rows[:, 1::2, 0] == images[:, None]).all()
+    assert (rows[:, 2::2, 1] == sentences[:, None]).all()
+
+
+def test_others_are_equally_likely() -> None:
+    images = np.array([0, 0, 1, 2])
+    generator = np.random.default_rng(0)
+    drawn = np.stack([draw_others(images, generator) for _ in range(4000)])
+    shares = np.stack([(drawn == other).mean(axis=0) for other in range(4)])  # (other, own)
+    expected = np.array([[0, 0, 1 / 3, 1 / 3], [0, 0, 1 / 3, 1 / 3], [1 / 2, 1 / 2, 0, 1 / 3], [1 / 2, 1 / 2, 1 / 3, 0]])
+    np.testing.assert_allclose(shares, expected, atol=0.04)
+
+
+def test_a_batch_of_one_picture_has_no_negatives() -> None:
+    task = miniature_tasks()["caption_retrieval"]
+    rows = task.pair_rows(np.array([0, 0]), np.array([0, 1]), np.random.default_rng(0))
+    assert rows.shape == (2, 1, 2)
+
+
+def test_answers_get_the_soft_scores_of_ten_annotators() -> None:
+    task = miniature_tasks()["vqa"]
+    _, prepared, batching = miniature_model()
+    task = prepared.tasks["vqa"]
+    example = prepared.examples["vqa"]["train"][0]
+    batch, _ = batching.batch(task, [example])
+    yes = task.pool.answers.index("yes")  # type: ignore[attr-defined]
+    assert batch.targets["answer_scores"][0, yes] == float(COLOURS[0] in {COLOURS[colour_of(0, r)] for r in range(2)})
+
+
+def test_grounding_asks_only_phrases_with_boxes_and_marks_their_regions() -> None:
+    _, prepared, batching = miniature_model()
+    batch, _ = batching.batch(prepared.tasks["grounding"], prepared.examples["grounding"]["train"][:3])
+    assert batch.inputs["phrase_mask"].sum() == 6
+    assert batch.inputs["phrase_spans"][0].tolist() == [[0, 3], [4, 7]]
+    assert batch.targets["correct"].shape == (3, 2, max(picture(n).num_regions for n in range(3)))
+    correct = batch.targets["correct"][0]
+    assert correct[0].argmax() == 0 and correct[1].argmax() == 1 and correct.sum() == 2
+
+
+def test_a_span_follows_words_that_the_tokenizer_splits() -> None:
+    words = ("the", "dog's", "red", "ball")
+    tokens = ("the", "dog", "'s", "red", "ball")
+    assert token_span(words, tokens, Phrase(1, 1, "1", (), ())) == (1, 3)
+    assert token_span(words, tokens, Phrase(2, 2, "1", (), ())) == (3, 5)

@@ -1,0 +1,106 @@
+"""Trainings from start to finish: resuming gives the same bits, finished ones return at once, foreign ones are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.miniature import Pictures, miniature_config, miniature_corpus, miniature_prepared
+from vltool.errors import CheckpointError, ConfigError, SplitError
+from vltool.structures import TaskPlan
+from vltool.training import checkpoint
+from vltool.training.run import RunInputs, train
+from vltool.training.run_log import read_log
+from vltool.training.schedule import JointPlan
+from vltool.training.scoring import score_checkpoint
+
+PLAN = JointPlan(
+    (TaskPlan("vqa", 3, 12, 6, 8), TaskPlan("caption_retrieval", 2, 12, 6, 8), TaskPlan("grounding", 1, 6, 4, 8)),
+    cycle_updates=6,
+)
+
+
+class Stopped(Exception):
+    pass
+
+
+def inputs(out: Path, **training: object) -> RunInputs:
+    prepared = miniature_prepared()
+    return RunInputs(miniature_config(str(out), **training), prepared, miniature_corpus(prepared), Pictures())  # type: ignore[arg-type]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoint" / "model.safetensors")
+
+
+def stop_after(cycle: int) -> Any:
+    def report(line: dict[str, Any]) -> None:
+        if line["kind"] == "loss" and line["cycle"] == cycle + 1:
+            raise Stopped
+
+    return report
+
+
+def test_resuming_gives_the_same_bits_as_not_stopping(tmp_path: Path) -> None:
+    whole = train(inputs(tmp_path), PLAN, tmp_path / "whole")
+    for cycle in (0, 2):
+        with pytest.raises(Stopped):
+            train(inputs(tmp_path), PLAN, tmp_path / "parts", report=stop_after(cycle))
+    parts = train(inputs(tmp_path), PLAN, tmp_path / "parts")
+    assert parts.val == whole.val
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert read_log(tmp_path / "whole") == read_log(tmp_path / "parts")
+
+
+def test_a_finished_training_returns_at_once_with_its_scores(tmp_path: Path) -> None:
+    first = train(inputs(tmp_path), PLAN, tmp_path / "run")
+    stamp = (tmp_path / "run" / "checkpoint" / "model.safetensors").stat().st_mtime_ns
+    assert train(inputs(tmp_path), PLAN, tmp_path / "run") == first
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_the_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    train(inputs(tmp_path), PLAN, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="holds the checkpoint of another training .its training differ"):
+        train(inputs(tmp_path, learning_rate=0.5), PLAN, tmp_path / "run")
+
+
+def test_training_learns_the_miniature(tmp_path: Path) -> None:
+    plan = JointPlan((TaskPlan("vqa", 1, 120, 12, 80),), cycle_updates=12)
+    train(inputs(tmp_path, learning_rate=0.005), plan, tmp_path / "run")
+    losses = [line["loss"] for line in read_log(tmp_path / "run") if line["kind"] == "loss"]
+    assert losses[-1] < losses[0] / 3
+
+
+def test_a_checkpoint_scores_and_refuses_what_trained_it(tmp_path: Path) -> None:
+    run = inputs(tmp_path)
+    result = train(run, PLAN, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint"
+    scored = score_checkpoint(run, path, split="val")
+    assert {name: found.evaluation.scores for name, found in scored.items()} == result.val
+    run.prepared.examples["vqa"]["test"] = run.prepared.examples["vqa"]["train"][:2]
+    with pytest.raises(SplitError, match="1 pictures of vqa/test trained this checkpoint, first file:00"):
+        score_checkpoint(run, path, split="test")
+    with pytest.raises(ConfigError, match="has no task 'nlvr2'; it has vqa, caption_retrieval, grounding"):
+        score_checkpoint(run, path, tasks=["nlvr2"])
+
+
+def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        checkpoint.load(tmp_path)
+    train(inputs(tmp_path), PLAN, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoint"
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99, this version reads format 1"):
+        checkpoint.load(folder)
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "model.safetensors").write_bytes(b"\x08")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        checkpoint.load(folder).load_model(torch.nn.Linear(1, 1))
