@@ -9,6 +9,7 @@ import torch
 
 from vltool.config import RunConfig, from_dict
 from vltool.datasets.records import CaptionRecord, GroundedCaption, Phrase, QuestionRecord
+from vltool.metrics.answer_words import normalize_answer
 from vltool.models.joint_model import JointModel
 from vltool.structures import Example, ImageId, RegionFeatures
 from vltool.tasks.batching import Batching
@@ -117,7 +118,7 @@ def miniature_corpus(prepared: PreparedTasks) -> Corpus:
     words = Vocabulary.build(list(tokens.values()))
     vectors = np.random.default_rng(0).normal(0, 1, (len(words), 6)).astype(np.float32)
     vqa = prepared.tasks["vqa"]
-    answers = {"vqa": AnswerPool.build(vqa.answers(prepared.examples["vqa"]["train"]), threshold=0)}
+    answers = {"vqa": AnswerPool.build(vqa.answers(prepared.examples["vqa"]["train"]), threshold=0, normalize=normalize_answer)}
     corpus = Corpus(words, vectors, tokens, answers, {"percent": 100.0})
     corpus.teach(prepared)
     return corpus

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tests.miniature import COLOURS, colour_of, miniature_model, miniature_tasks, picture
-from vltool.datasets.records import CaptionRecord, Phrase
+from vltool.datasets.records import CaptionRecord
 from vltool.errors import ConfigError
 from vltool.registry import TASKS
 from vltool.structures import ImageId
 from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others
-from vltool.tasks.grounding import token_span
+from vltool.tasks.grounding import token_spans
 
 
 def test_the_miniature_has_every_task() -> None:
@@ -107,7 +107,7 @@ def test_grounding_asks_only_phrases_with_boxes_and_marks_their_regions() -> Non
 
 
 def test_a_span_follows_words_that_the_tokenizer_splits() -> None:
-    words = ("the", "dog's", "red", "ball")
-    tokens = ("the", "dog", "'s", "red", "ball")
-    assert token_span(words, tokens, Phrase(1, 1, "1", (), ())) == (1, 3)
-    assert token_span(words, tokens, Phrase(2, 2, "1", (), ())) == (3, 5)
+    spans = token_spans(("the", "dog's", "red", "ball"))
+    assert spans.tokens == ("the", "dog", "'s", "red", "ball")
+    assert spans.span(1, 1) == (1, 3)
+    assert spans.span(2, 2) == (3, 5)

@@ -1,5 +1,5 @@
 """Detectors: what they give for a picture, how they are loaded, and which of their regions are kept."""
 
-from vltool.detectors.loading import load_detector
+from vltool.detectors.load import load_detector
 
 __all__ = ["load_detector"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
 from vltool.detectors.detector import Detector
 from vltool.errors import CheckpointError, ConfigError
+from vltool.registry import resolve
 
 BACKENDS = {
     "builtin": "vltool.detectors.faster_rcnn.detector:load_builtin",
@@ -48,20 +47,13 @@ def load_detector(
         names_file = weights.parent / NAMES_FILE
     options = (str(config_file), str(weights), names_file and str(names_file), precision, choose_device(device), fold)
     if backend != "auto":
-        return resolve(backend)(*options)
+        return resolve(BACKENDS, backend, kind="detector backend")(*options)
     try:
-        return resolve("builtin")(*options)
+        return resolve(BACKENDS, "builtin", kind="detector backend")(*options)
     except ConfigError:
         if importlib.util.find_spec("detectron2") is None:
             raise
-        return resolve("detectron2")(*options)
-
-
-def resolve(backend: str) -> Callable[..., Detector]:
-    """The loading function of a backend."""
-    module, name = BACKENDS[backend].split(":")
-    function: Callable[..., Detector] = getattr(importlib.import_module(module), name)
-    return function
+        return resolve(BACKENDS, "detectron2", kind="detector backend")(*options)
 
 
 def world_detector_files() -> tuple[Path, Path, Path]:

@@ -114,6 +114,8 @@ class _Guesses:
 
     def answer(self, question: tuple[str, ...]) -> str:
         first, last = bisect_left(self._questions, question), bisect_right(self._questions, question)
+        if not question:  # everything begins with nothing
+            last = len(self._questions)
         while first == last:
             first, last = bisect_left(self._questions, question), bisect_left(self._questions, (*question, _LAST_WORD))
             question = question[:-1]

@@ -75,8 +75,7 @@ def correct_regions(
         return np.zeros(len(found), bool)
     if protocol == "merged":
         gold = np.concatenate([gold[:, :2].min(0), gold[:, 2:].max(0)])[None]
-    hits: np.ndarray = (box_iou(found, gold) >= min_iou).any(axis=1)
-    return hits
+    return np.asarray((box_iou(found, gold) >= min_iou).any(axis=1))
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -22,13 +22,13 @@ class AttentionMaps(NamedTuple):
     regions_over_words: Tensor
 
 
-def mask_bias(mask: Tensor, num_slots: int, dtype: torch.dtype) -> Tensor:
-    """(N, M + P): 0 where attention may go, the dtype's lowest number at padding. Memory slots are never masked.
+def mask_bias(mask: Tensor, num_slots: int) -> Tensor:
+    """(N, M + P) float32: 0 where attention may go, very low at padding. Memory slots are never masked.
 
-    Not minus infinity: a sequence of padding alone would give NaN.
+    Low enough that its exponential is 0, and finite, so that a sequence of padding alone gives no NaN.
     """
-    bias = torch.zeros(mask.shape[0], num_slots + mask.shape[1], dtype=dtype, device=mask.device)
-    bias[:, num_slots:].masked_fill_(~mask, torch.finfo(dtype).min)
+    bias = torch.zeros(mask.shape[0], num_slots + mask.shape[1], device=mask.device)
+    bias[:, num_slots:].masked_fill_(~mask, torch.finfo(torch.float32).min / 2)
     return bias
 
 
@@ -46,11 +46,25 @@ def head_affinity(words: Tensor, regions: Tensor, num_maps: int) -> Tensor:
     return split_heads(words * scale, num_maps) @ split_heads(regions, num_maps).transpose(-1, -2)
 
 
-def attend(weights: Tensor, features: Tensor, memory: Tensor) -> Tensor:
-    """Weighted sums over the memory slots and the features behind them.
+def both_softmaxes(
+    affinity: Tensor, word_bias: Tensor, region_bias: Tensor, *, word_dim: int = -2
+) -> tuple[Tensor, Tensor]:
+    """The attention over regions for each word and over words for each region, both of the affinity's own shape.
 
-    weights (N, P, M + Q), features (N, Q, width), memory (M, width) -> (N, P, width).
+    affinity: words along `word_dim`, regions along the last dimension; overwritten. The biases broadcast to it.
+    At least float32, whose softmax is the faster one and whose rows sum to 1.
     """
-    num_slots = memory.shape[0]
-    attended = weights[..., num_slots:] @ features
-    return attended + weights[..., :num_slots] @ memory if num_slots else attended
+    affinity = at_least_float32(affinity)
+    over_regions = (affinity + region_bias.to(affinity.dtype)).softmax(dim=-1)
+    return over_regions, affinity.add_(word_bias.to(affinity.dtype)).softmax(dim=word_dim)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def behind_slots(memory: Tensor, sequence: Tensor) -> Tensor:
+    """The memory slots in front of every row of the sequence: (M, d) and (N, P, d) -> (N, M + P, d)."""
+    if not memory.shape[0]:
+        return sequence
+    return torch.cat([memory.to(sequence.dtype).expand(len(sequence), -1, -1), sequence], dim=1)

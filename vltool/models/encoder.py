@@ -95,8 +95,11 @@ class Encoder(nn.Module):
         )
 
     def run_levels(self, state: JointState, *, level: int, start: int = 0) -> JointState:
-        """(S_level, I_level) from (S_start, I_start): the levels start + 1 ... level, and none above (eq. 1)."""
-        for layer in list(self.levels)[start : self.check_level(level)]:
+        """(S_level, I_level) from (S_start, I_start): the levels start + 1 ... level, and none above (eq. 1).
+
+        Level 0 is the state itself, before any layer.
+        """
+        for layer in list(self.levels)[start : level and self.check_level(level)]:
             state = layer(state)
         return state
 

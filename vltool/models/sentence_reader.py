@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
 
 
@@ -38,7 +39,7 @@ class BidirectionalLstm(nn.Module):
         widths = [input_width] + [2 * hidden_width] * (num_layers - 1)
         self.forward_layers = nn.ModuleList(DirectedLstm(width, hidden_width) for width in widths)
         self.backward_layers = nn.ModuleList(DirectedLstm(width, hidden_width) for width in widths)
-        self.dropout = nn.Dropout(dropout)  # between the layers, as in torch's own stacked LSTM
+        self.dropout = Dropout(dropout)  # between the layers, as in torch's own stacked LSTM
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """(V, T, input_width), mask (V, T) with the real words first -> (V, T, 2 * hidden_width).
@@ -87,7 +88,7 @@ class SentenceReader(nn.Module):
         self.word_vectors = nn.Embedding.from_pretrained(word_vectors.clone(), freeze=not train_word_vectors)
         vector_width = word_vectors.shape[1]
         self.lstm = BidirectionalLstm(vector_width, lstm_width, dropout=lstm_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.project = nn.Linear(2 * lstm_width + vector_width, width)
         glorot_(self)
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from vltool.config import TextConfig
 from vltool.errors import DataError
-from vltool.metrics.vqa_accuracy import normalize_answer
+from vltool.metrics.answer_words import normalize_answer
 from vltool.tasks.prepare import SPLITS, PreparedTasks
 from vltool.text.glove import load_vectors
 from vltool.text.tokenizer import tokenize_all

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from vltool.metrics.ignorance import random_region_recall
 from vltool.metrics.localization import PhraseRanking, correct_regions, grounding_scores
 from vltool.structures import Batch, Example
 from vltool.tasks.task import Metric, RowView, Scores, Task, strict
+from vltool.text.tokenizer import AlignedTokens, align
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,9 +60,9 @@ class VisualGrounding(Task[GroundedCaption]):
         mask = torch.zeros(len(examples), num_phrases, dtype=torch.bool)
         correct = torch.zeros(len(examples), num_phrases, num_regions)
         for b, (example, phrases, row) in enumerate(zip(examples, asked, rows, strict=True)):
-            words = example.target.tokens
+            aligned = token_spans(example.target.tokens)
             for p, phrase in enumerate(phrases):
-                spans[b, p] = torch.tensor(token_span(words, row.tokens, phrase))
+                spans[b, p] = torch.tensor(aligned.span(phrase.first_word, phrase.num_words))
                 mask[b, p] = True
                 hits = correct_regions(row.regions.boxes, phrase.boxes, protocol=self.options.boxes)
                 correct[b, p, : len(hits)] = torch.from_numpy(hits.astype(np.float32))
@@ -130,16 +132,7 @@ def asked_phrases(example: Example) -> tuple[Phrase, ...]:
     return tuple(phrase for phrase in example.target.phrases if phrase.boxes)
 
 
-def token_span(words: Sequence[str], tokens: Sequence[str], phrase: Phrase) -> tuple[int, int]:
-    """[start, end) of a phrase in `tokens`, which split `words` (the dataset's own) further, never join them."""
-    start = _num_tokens(words[: phrase.first_word], tokens, 0)
-    return start, start + _num_tokens(words[phrase.first_word : phrase.first_word + phrase.num_words], tokens, start)
-
-
-def _num_tokens(words: Sequence[str], tokens: Sequence[str], start: int) -> int:
-    letters = sum(len(word) for word in words)
-    count = 0
-    while letters > 0 and start + count < len(tokens):
-        letters -= len(tokens[start + count])
-        count += 1
-    return count
+@lru_cache(maxsize=65536)
+def token_spans(words: tuple[str, ...]) -> AlignedTokens:
+    """How the dataset's words of a caption fall into tokens."""
+    return align(words)

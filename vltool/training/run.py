@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 from vltool.config import RunConfig, dump
-from vltool.errors import CheckpointError, StoreError
+from vltool.errors import CheckpointError
 from vltool.evaluation.evaluate import Evaluation, evaluate
 from vltool.features.store import RegionStore
 from vltool.models.joint_model import JointModel
@@ -181,7 +182,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "plan": [asdict(task) for task in plan.tasks],
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
-        "words": inputs.corpus.words.fingerprint(),
+        "words": _digest(list(inputs.corpus.words)),
         "num_examples": len(ids),
         "examples": _digest(ids),
     }
@@ -252,9 +253,4 @@ def _write_result(folder: Path, identity: dict[str, Any], result: TrainingResult
 
 
 def _digest(names: list[str]) -> str:
-    import hashlib
-
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-
-
-__all__ = ["RunInputs", "StoreError", "TrainingResult", "pick_device", "run_identity", "train"]

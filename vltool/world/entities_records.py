@@ -20,7 +20,7 @@ takes 1 off each when it reads them).
 from collections.abc import Sequence
 from math import ceil, floor
 
-from vltool.world.captions import Caption, Phrase
+from vltool.world.caption_writer import Caption, Phrase
 from vltool.world.scene import Scene
 
 NOT_VISUAL = 0

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vltool.world.questions import FAMILIES, Query, View, ask_everything
+from vltool.world.queries import Query, View
+from vltool.world.questions import FAMILIES, ask_everything
 from vltool.world.scene import Scene
 
 NUM_ANNOTATORS = 10

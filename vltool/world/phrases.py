@@ -119,6 +119,21 @@ def with_article(words: Sequence[str]) -> list[str]:
     return ["an" if words[0][0] in "aeiou" else "a", *words]
 
 
+def the_kind(kind: Kind) -> str:
+    """ "the large red star" """
+    return " ".join(["the", *adjectives(kind), noun(kind)])
+
+
+def a_kind(kind: Kind) -> str:
+    """ "an orange star" """
+    return " ".join(with_article([*adjectives(kind), noun(kind)]))
+
+
+def many_of(kind: Kind) -> str:
+    """ "large red stars" """
+    return " ".join([*adjectives(kind), noun(kind, plural=True)])
+
+
 def _pick(words: Sequence[str], rng: np.random.Generator | None) -> str:
     """The usual word, or now and then another one for the same."""
     if rng is None or len(words) == 1 or rng.random() < 0.65:

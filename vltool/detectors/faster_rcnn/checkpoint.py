@@ -28,6 +28,13 @@ IGNORED_PREFIXES = (
 )
 IGNORED_SUFFIXES = (".num_batches_tracked",)
 ANCHORS = "anchor_generator.cell_anchors."
+# A trainer's checkpoint keeps losses and learning rates, some of them as numpy numbers, beside the weights.
+NUMPY_NUMBERS: list[Any] = [
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    np.float64(0).__reduce__()[0],
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")),
+]
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -48,11 +55,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         elif path.suffix == ".pkl":
             content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMPY_NUMBERS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), f"{error!r:.200}").strip()
         raise CheckpointError(f"{path}: cannot be read as weights, or holds more than arrays: {reason}") from error
     return named_tensors(content, path)
 

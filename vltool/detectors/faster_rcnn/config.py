@@ -22,6 +22,10 @@ class DetectorConfig:
     values: dict[str, Any]
     source: str
 
+    def described(self) -> dict[str, Any]:
+        """The values that make the network what it is, wherever its files lie."""
+        return {key: value for key, value in self.values.items() if key != "MODEL.WEIGHTS"}
+
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
 

@@ -75,7 +75,7 @@ class FasterRCNNDetector:
             "fingerprint": self.fingerprint,
             "precision": self.precision,
             "feature_dim": self.feature_dim,
-            "config": self.config.values,
+            "config": self.config.described(),
             "class_names": list(self.class_names),
             "attribute_names": list(self.attribute_names),
         }
@@ -135,10 +135,10 @@ def load_builtin(
     network = FasterRCNN(config)
     tensors = read_weights(weights)
     load_into(network, tensors, source=str(weights), anchors=network.proposal_generator.base_anchors)
-    fingerprint = fingerprint_of(json.dumps(config.values, sort_keys=True), network.state_dict())
-    if fold:
-        fold_all(network)
+    fingerprint = fingerprint_of(json.dumps(config.described(), sort_keys=True), network.state_dict())
     precision = choose_precision(precision, network, device)
+    if fold or precision == "bfloat16":  # rounding before and after a normalization would cost bfloat16 its few bits
+        fold_all(network)
     network = network.to(device).to(memory_format=torch.channels_last)
     if precision == "bfloat16":
         # Boxes, scores and the proposal network keep float32; the convolutions carry the cost.

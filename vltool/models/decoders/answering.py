@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltool.models.decoders.summary import SummaryNetwork
+from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
 from vltool.structures import JointState
 
@@ -32,7 +33,7 @@ class AnsweringDecoder(nn.Module):
         self.summarize_words = SummaryNetwork(text_width, num_maps=num_maps, dropout=dropout)
         self.hidden = nn.Linear(image_width + text_width, hidden_width or text_width)
         self.answers = nn.Linear(hidden_width or text_width, num_answers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         glorot_(self.hidden)
         glorot_(self.answers)
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
 
 
@@ -19,7 +20,7 @@ class SummaryNetwork(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(width, hidden_width or width)
         self.scores = nn.Linear(hidden_width or width, num_maps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         glorot_(self)
 
     def attention(self, features: Tensor, mask: Tensor) -> Tensor:
