@@ -1,0 +1,86 @@
+"""One dense co-attention layer (Nguyen and Okatani, CVPR 2019, section 3.2, eq. 1-3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vltool.errors import ConfigError
+from vltool.models.co_attention import AttentionMaps, behind_slots, both_softmaxes, head_affinity, mask_bias
+from vltool.models.dropout import Dropout
+from vltool.models.initialization import glorot_
+from vltool.structures import JointState
+
+
+class DenseCoattentionLayer(nn.Module):
+    """(S_l, I_l) = DCL_l(S_{l-1}, I_{l-1}) (eq. 1).
+
+    One affinity per map between all words and all regions gives both attention maps. The maps are averaged first and
+    attended with once, and W [s ; i'] is computed as W1 s + W2 i', both of which leave the numbers as they are.
+    """
+
+    def __init__(self, width: int, *, num_maps: int = 4, num_memory_slots: int = 3, dropout: float = 0.3) -> None:
+        super().__init__()
+        if num_maps < 1 or width % num_maps:
+            raise ConfigError(
+                f"width {width} cannot be cut into num_maps = {num_maps} equal maps. Use a multiple of it."
+            )
+        self.width = width
+        self.num_maps = num_maps
+        self.affinity_words = nn.Linear(width, width, bias=False)
+        self.affinity_regions = nn.Linear(width, width, bias=False)
+        self.memory_words = nn.Parameter(torch.empty(num_memory_slots, width))
+        self.memory_regions = nn.Parameter(torch.empty(num_memory_slots, width))
+        self.fuse_words = nn.Linear(2 * width, width)  # W_S, b_S of eq. 2: [own ; attended]
+        self.fuse_regions = nn.Linear(2 * width, width)  # W_I, b_I of eq. 3
+        self.dropout = Dropout(dropout)
+        glorot_(self)
+        if num_memory_slots:
+            nn.init.xavier_uniform_(self.memory_words)
+            nn.init.xavier_uniform_(self.memory_regions)
+
+    @property
+    def num_memory_slots(self) -> int:
+        return int(self.memory_words.shape[0])
+
+    def forward(self, state: JointState) -> JointState:
+        """text (N, T, d) and image (N, R, d) -> the same shapes, one level up."""
+        slots = self.num_memory_slots
+        over_regions, over_words = (maps.mean(dim=1) for maps in self._both_softmaxes(state))  # (N, M + T, M + R)
+        word_weights, region_weights = over_regions[:, slots:], over_words[:, :, slots:].transpose(1, 2)
+        text = self._fuse(self.fuse_words, state.text, word_weights, state.image, self.memory_regions)
+        image = self._fuse(self.fuse_regions, state.image, region_weights, state.text, self.memory_words)
+        return JointState(text, image, state.token_mask, state.region_mask)
+
+    def attention(self, state: JointState) -> AttentionMaps:
+        """Both attention maps of every head when this layer reads `state`, without the memory slots."""
+        slots = self.num_memory_slots
+        over_regions, over_words = self._both_softmaxes(state)
+        return AttentionMaps(over_regions[:, :, slots:, slots:], over_words[:, :, slots:, slots:].transpose(-1, -2))
+
+    def _both_softmaxes(self, state: JointState) -> tuple[Tensor, Tensor]:
+        """(N, H, M + T, M + R) twice: softmax over regions, softmax over words. Slots are in front of both sides."""
+        words = behind_slots(self.affinity_words(self.memory_words), self.affinity_words(state.text))
+        regions = behind_slots(self.affinity_regions(self.memory_regions), self.affinity_regions(state.image))
+        affinity = head_affinity(words, regions, self.num_maps)  # (N, H, M + T, M + R)
+        word_bias = mask_bias(state.token_mask, self.num_memory_slots)[:, None, :, None]
+        region_bias = mask_bias(state.region_mask, self.num_memory_slots)[:, None, None, :]
+        return both_softmaxes(affinity, word_bias, region_bias)
+
+    def _fuse(self, fuse: nn.Linear, own: Tensor, weights: Tensor, other: Tensor, memory: Tensor) -> Tensor:
+        """ReLU(W [own ; attended] + b) + own (eq. 2 and 3), with the shorter of the two sides projected by W2.
+
+        own (N, P, d), weights (N, P, M + Q), other (N, Q, d), memory (M, d) -> (N, P, d).
+        """
+        own_weight, attended_weight = fuse.weight.split(self.width, dim=1)  # W1, W2: (d, d) each
+        if other.shape[1] < own.shape[1]:
+            projected = behind_slots(F.linear(memory, attended_weight), F.linear(other, attended_weight))
+            attended = weights.to(projected.dtype) @ projected
+        else:
+            attended = F.linear(weights.to(other.dtype) @ behind_slots(memory, other), attended_weight)
+        return self.add_fused(own, F.linear(own, own_weight, fuse.bias) + attended)
+
+    def add_fused(self, own: Tensor, fused: Tensor) -> Tensor:
+        """ReLU(fused) + own, with dropout on what is added."""
+        return own + self.dropout(F.relu(fused))
