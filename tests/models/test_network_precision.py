@@ -1,0 +1,27 @@
+"""Choosing the number format."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vltool.errors import ConfigError
+from vltool.models.precision import compute_in, has_bfloat16_units, resolve_precision
+
+
+def test_auto_follows_the_machine() -> None:
+    expected = "bfloat16" if has_bfloat16_units("cpu") else "float32"
+    assert resolve_precision("auto", "cpu") == expected
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_products_are_made_in_it(precision: str, dtype: torch.dtype) -> None:
+    matrix = torch.ones(2, 2)
+    with compute_in(precision, "cpu"):
+        assert (matrix @ matrix).dtype == dtype
+    assert (matrix @ matrix).dtype == torch.float32
+
+
+def test_another_name_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"precision 'half' is not known.*auto, float32, bfloat16"):
+        compute_in("half", "cpu")
