@@ -159,7 +159,7 @@ class AnswerPool:
 
 
 def soft_target(count: int, annotators: int) -> float:
-    """What an answer is worth that `count` of `annotators` gave: the mean of min(1, others / 3), one left out in turn."""
+    """What an answer of `count` of `annotators` is worth: the mean of min(1, others / 3), each left out in turn."""
     own, others = min(1.0, max(0, count - 1) / 3), min(1.0, count / 3)
     return round((count * own + (annotators - count) * others) / annotators, 10)
 

@@ -1,0 +1,64 @@
+"""One name for one picture, whatever a dataset calls it.
+
+    COCO_val2014_000000391895.jpg, 000000391895.jpg, 391895   coco:391895
+    1000092795.jpg                                             flickr30k:1000092795
+    2415125.jpg of Visual Genome                               vg:2415125, or coco:… where image_data.json says so
+    holiday photo.jpg                                          file:holiday photo
+
+Half of Visual Genome's pictures are COCO's: the same picture must not be trained on under one name and tested under
+the other. `image_data.json` of Visual Genome lists them:
+
+    {"image_id": 2, "coco_id": null, "flickr_id": null, "width": 800, "height": 600, "url": …}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vltool.datasets import checks
+from vltool.datasets.checks import Place
+from vltool.datasets.image_ids import image_id_of, number_of
+from vltool.datasets.sources import read_json
+from vltool.errors import DataError
+from vltool.structures import ImageId
+
+PATTERNS = {
+    "coco": "coco:{number}",
+    "flickr30k": "flickr30k:{stem}",
+    "flickr8k": "flickr8k:{stem}",
+    "vg": "vg:{number}",
+    "world": "world:{number}",
+    "file": "file:{stem}",
+}
+"""How each dataset names its pictures."""
+
+
+def canonical_id(source: str | int, dataset: str, *, aliases: Mapping[ImageId, ImageId] | None = None) -> ImageId:
+    """The canonical id of `source` (path, file name or number) in `dataset`, after `aliases`. Raises DataError."""
+    if dataset not in PATTERNS:
+        raise DataError(f"unknown dataset of pictures {dataset!r}; known: {', '.join(sorted(PATTERNS))}")
+    found = image_id_of(source, PATTERNS[dataset])
+    return (aliases or {}).get(found, found)
+
+
+def visual_genome_aliases(path: Path | str) -> dict[ImageId, ImageId]:
+    """vg:… → coco:… for the pictures that Visual Genome took from COCO, from its image_data.json. Raises DataError."""
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise DataError(f"{path}: expected a list of pictures with image_id and coco_id")
+    found: dict[ImageId, ImageId] = {}
+    seen: set[int] = set()
+    for index, value in enumerate(content):
+        place = Place(path, "images", index)
+        fields = checks.record(value, place)
+        number = checks.whole(fields, "image_id", place)
+        if number in seen:
+            place.fail("image_id", "an id of its own (another picture has it)", number)
+        seen.add(number)
+        if "coco_id" not in fields:
+            place.fail("coco_id", "a COCO picture's number, or null", checks.MISSING)
+        if fields["coco_id"] is not None:
+            coco = number_of(checks.whole(fields, "coco_id", place))
+            found[canonical_id(number, "vg")] = canonical_id(coco, "coco")
+    return found
