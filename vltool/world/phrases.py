@@ -120,17 +120,17 @@ def with_article(words: Sequence[str]) -> list[str]:
 
 
 def the_kind(kind: Kind) -> str:
-    """ "the large red star" """
+    """The kind as one known thing: "the large red star"."""
     return " ".join(["the", *adjectives(kind), noun(kind)])
 
 
 def a_kind(kind: Kind) -> str:
-    """ "an orange star" """
+    """The kind as any one thing: "an orange star"."""
     return " ".join(with_article([*adjectives(kind), noun(kind)]))
 
 
 def many_of(kind: Kind) -> str:
-    """ "large red stars" """
+    """The kind as several things: "large red stars"."""
     return " ".join([*adjectives(kind), noun(kind, plural=True)])
 
 
