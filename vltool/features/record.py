@@ -1,0 +1,97 @@
+"""One picture's regions as bytes that describe themselves.
+
+0   4   magic, b"VLR1"
+4   4   CRC-32 of everything after it, little-endian
+8   4   length of the header
+12      header, JSON, padded with spaces: the next byte is a multiple of 16
+        {"image_id": "coco:391895", "height": 480, "width": 640,
+         "arrays": {"features": ["<f2", [36, 2048], 0], "boxes": ["<f4", [36, 4], 147456]},
+         "source": {"name": "000000391895.jpg", "bytes": 224736, "sha256": "...", "phash": "..."}}
+        arrays, C order, little-endian, each at its offset (a multiple of 16) from here
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vltool.errors import StoreError
+from vltool.structures import ImageId, RegionFeatures
+
+MAGIC = b"VLR1"
+PREFIX = struct.Struct("<4sII")
+ALIGNMENT = 16
+ARRAYS = {
+    "features": None,  # float16 or float32, as the store is
+    "boxes": np.dtype("<f4"),
+    "classes": np.dtype("<i8"),
+    "scores": np.dtype("<f4"),
+    "attributes": np.dtype("<i8"),
+    "attribute_scores": np.dtype("<f4"),
+}
+
+
+def encode(regions: RegionFeatures, source: Mapping[str, Any] | None = None) -> bytes:
+    """The record of a picture. source: what is known of its file, JSON values."""
+    layout: dict[str, tuple[str, tuple[int, ...], int]] = {}
+    parts: list[bytes] = []
+    offset = 0
+    for name, dtype in ARRAYS.items():
+        value = getattr(regions, name)
+        if value is None:
+            continue
+        array = np.ascontiguousarray(value, dtype=dtype or value.dtype.newbyteorder("<"))
+        layout[name] = (array.dtype.str, array.shape, offset)
+        padding = -array.nbytes % ALIGNMENT
+        parts += [array.tobytes(), b"\0" * padding]
+        offset += array.nbytes + padding
+    header = {
+        "image_id": regions.image_id,
+        "height": int(regions.height),
+        "width": int(regions.width),
+        "arrays": layout,
+        "source": dict(source or {}),
+    }
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    text += b" " * (-(PREFIX.size + len(text)) % ALIGNMENT)
+    body = struct.pack("<I", len(text)) + text + b"".join(parts)
+    return MAGIC + struct.pack("<I", zlib.crc32(body)) + body
+
+
+def is_whole(data: bytes | bytearray | memoryview) -> bool:
+    """Whether a record's checksum is right."""
+    if len(data) < PREFIX.size:
+        return False
+    magic, checksum, _ = PREFIX.unpack_from(data)
+    return bool(magic == MAGIC and zlib.crc32(memoryview(data)[8:]) == checksum)
+
+
+def read_header(data: bytes | bytearray | memoryview) -> tuple[dict[str, Any], int]:
+    """A record's header, and where its arrays begin."""
+    _, _, length = PREFIX.unpack_from(data)
+    start = PREFIX.size + length
+    return json.loads(bytes(memoryview(data)[PREFIX.size : start])), start
+
+
+def decode(data: bytes | bytearray | memoryview, *, check: bool = True) -> tuple[RegionFeatures, dict[str, Any]]:
+    """The regions and the source of a record. The arrays own their memory and can be written to.
+
+    Raises StoreError where the checksum is wrong.
+    """
+    if check and not is_whole(data):
+        raise StoreError("its checksum is wrong")
+    buffer = bytearray(data)  # the one copy
+    header, start = read_header(buffer)
+    arrays = {
+        name: np.frombuffer(buffer, dtype, count=int(np.prod(shape)), offset=start + offset).reshape(shape)
+        for name, (dtype, shape, offset) in header["arrays"].items()
+    }
+    regions = RegionFeatures(
+        image_id=ImageId(header["image_id"]), height=header["height"], width=header["width"], **arrays
+    )
+    return regions, header["source"]

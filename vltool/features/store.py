@@ -1,0 +1,362 @@
+"""Region features of many pictures in one LMDB folder, found by image id.
+
+A folder holds `data.mdb`, and while it is written, locks. Keys are image ids (UTF-8), values are the records of
+`record.py`; "\\0header" and "\\0state" hold JSON: `header.py`, and {"images", "regions", "complete"}.
+Commits are transactions on disk: a process that is killed loses the pictures since the last one (at most 32, or
+two seconds), and never leaves a store that cannot be read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+
+from vltool.errors import DataError, StoreError
+from vltool.features import record
+from vltool.features.environment import Environment, acquire, release
+from vltool.features.header import FORMAT, VERSION
+from vltool.structures import ImageId, RegionFeatures
+
+HEADER_KEY, STATE_KEY = b"\0header", b"\0state"
+NUM_OWN_KEYS = 2
+MAX_KEY_BYTES = 511  # of LMDB
+IMAGES_PER_COMMIT, SECONDS_PER_COMMIT = 32, 2.0
+
+
+class RegionStore:
+    """Region features by image id. Open it with `RegionStore.open` or `RegionStore.create`; a context manager.
+
+    Any number of processes may read, also while one writes; a store opened before a fork, or pickled, works in the
+    other process.
+    """
+
+    def __init__(self, folder: Path, environment: Environment, *, lock: int | None) -> None:
+        """lock: descriptor of the locked `write.lock` where the store is open for writing."""
+        self.path = folder
+        self.header: dict[str, Any] = {}
+        self._environment: Environment | None = environment
+        self._lock = lock
+        self._pending: dict[bytes, tuple[bytes, int]] = {}  # record, number of regions
+        self._first_pending = 0.0
+        self._checked: set[bytes] = set()
+
+    @classmethod
+    def create(cls, path: str | Path, header: Mapping[str, Any]) -> RegionStore:
+        """A new store, open for writing. Raises StoreError if there is one already, or another process writes it."""
+        store = cls._open_writable(store_folder(path, create=True))
+        try:
+            if store._read_json(HEADER_KEY) is not None:
+                raise StoreError(f"{store.path}: already a feature store; go on with RegionStore.open, or delete it")
+            store._write_first(header)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, path: str | Path, *, mode: Literal["r", "a"] = "r") -> RegionStore:
+        """An existing store, for reading ("r") or for adding to ("a"). path: the folder, or its data.mdb.
+
+        Raises StoreError where there is none, it is another kind of database, or damaged.
+        """
+        folder = store_folder(path)
+        if mode == "a":
+            store = cls._open_writable(folder)
+        else:
+            store = cls(folder, acquire(folder), lock=None)
+        try:
+            store.header = store._read_header()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def _open_writable(cls, folder: Path) -> RegionStore:
+        lock = lock_for_writing(folder)
+        try:
+            return cls(folder, acquire(folder, writable=True), lock=lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def put(self, regions: RegionFeatures, source: Mapping[str, Any] | None = None) -> None:
+        """Adds a picture. source: what is known of its file, JSON values: name, bytes, sha256, phash.
+
+        Raises StoreError for an id that is there already, and for features that do not belong here.
+        """
+        self.put_encoded(regions.image_id, encode_for(regions, source, self.header), regions.num_regions)
+
+    def put_encoded(self, image_id: str, data: bytes, num_regions: int) -> None:
+        """Adds a picture's record as `encode_for` made it, perhaps in another process."""
+        if self._lock is None:
+            raise StoreError(f"{self.path}: open for reading only; open it with mode='a' to add to it")
+        key = key_of(image_id)
+        if image_id in self:
+            raise StoreError(f"{self.path}: has features for image {image_id!r} already")
+        if not self._pending:
+            self._first_pending = time.monotonic()
+        self._pending[key] = (data, num_regions)
+        if len(self._pending) >= IMAGES_PER_COMMIT or time.monotonic() - self._first_pending > SECONDS_PER_COMMIT:
+            self.flush()
+
+    def flush(self, *, complete: bool | None = None) -> None:
+        """Commits what was put. complete: notes that all pictures are there (or are not)."""
+        if not self._pending and complete is None:
+            return
+        state = dict(self.state)
+        state["images"] += len(self._pending)
+        state["regions"] += sum(num_regions for _, num_regions in self._pending.values())
+        if complete is not None:
+            state["complete"] = complete
+
+        def write(transaction: Any) -> None:
+            for key, (data, _) in self._pending.items():
+                transaction.put(key, data, overwrite=False)
+            transaction.put(STATE_KEY, json.dumps(state).encode())
+
+        self.environment.write(write)
+        self._pending.clear()
+
+    def get(self, image_id: str) -> RegionFeatures:
+        """The regions of a picture. The arrays are copies: they may be changed, and outlive the store.
+
+        Raises DataError for an id that is not there, StoreError for a damaged record (checked once per process).
+        """
+        return self._decode(image_id)[0]
+
+    def source(self, image_id: str) -> dict[str, Any]:
+        """What is known of a picture's file: name, bytes, sha256, phash."""
+        return self._decode(image_id)[1]
+
+    def _decode(self, image_id: str) -> tuple[RegionFeatures, dict[str, Any]]:
+        key = key_of(image_id)
+        if key in self._pending:
+            return record.decode(self._pending[key][0])
+        with self.environment.reading() as transaction:
+            data = transaction.get(key)
+            if data is None:
+                raise DataError(
+                    f"{self.path}: no features for image {image_id!r} ({len(self):,} images in the store). "
+                    f"Run: vltool extract-features IMAGES --out {self.path}"
+                )
+            try:
+                decoded = record.decode(data, check=key not in self._checked)
+            except StoreError as error:
+                raise StoreError(
+                    f"{self.path}: the record of image {image_id!r} is damaged: {error}. "
+                    f"Run: vltool features verify {self.path}"
+                ) from error
+        self._checked.add(key)
+        return decoded
+
+    def __contains__(self, image_id: object) -> bool:
+        if not isinstance(image_id, str) or not image_id or image_id.startswith("\0"):
+            return False
+        key = image_id.encode()
+        if len(key) > MAX_KEY_BYTES:
+            return False
+        if key in self._pending:
+            return True
+        with self.environment.reading() as transaction:
+            return transaction.get(key) is not None
+
+    def __len__(self) -> int:
+        with self.environment.reading() as transaction:
+            return max(0, transaction.stat()["entries"] - NUM_OWN_KEYS) + len(self._pending)
+
+    def image_ids(self) -> list[ImageId]:
+        """All ids, in the order of their bytes."""
+        with self.environment.reading() as transaction:
+            cursor = transaction.cursor()
+            keys = [bytes(key) for key in cursor.iternext(values=False) if bytes(key[:1]) != b"\0"]
+        return [ImageId(key.decode()) for key in sorted([*keys, *self._pending])]
+
+    def __iter__(self) -> Iterator[RegionFeatures]:
+        return (self.get(image_id) for image_id in self.image_ids())
+
+    def damaged_ids(self) -> list[ImageId]:
+        """Ids of the records that are not what was written; reads them all."""
+        damaged = []
+        with self.environment.reading() as transaction:
+            for key, data in transaction.cursor().iternext():
+                if bytes(key[:1]) == b"\0":
+                    continue
+                image_id = bytes(key).decode(errors="replace")
+                if not record.is_whole(data) or record.read_header(data)[0]["image_id"] != image_id:
+                    damaged.append(ImageId(image_id))
+        return damaged
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Committed so far: {"images", "regions", "complete"}."""
+        return self._read_json(STATE_KEY) or {"images": 0, "regions": 0, "complete": False}
+
+    @property
+    def feature_dim(self) -> int:
+        return int(self.header["feature_dim"])
+
+    @property
+    def environment(self) -> Environment:
+        if self._environment is None:
+            raise StoreError(f"{self.path}: the store was closed")
+        return self._environment
+
+    def _read_json(self, key: bytes) -> dict[str, Any] | None:
+        with self.environment.reading() as transaction:
+            data = transaction.get(key)
+            return None if data is None else json.loads(bytes(data))
+
+    def _read_header(self) -> dict[str, Any]:
+        try:
+            header = self._read_json(HEADER_KEY)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: its header is damaged: {error}; extract the features again") from error
+        if header is None or header.get("format") != FORMAT:
+            raise StoreError(
+                f"{self.path}: an LMDB database, but not a vltool feature store. "
+                f"If other tools wrote it, run: vltool features import FORMAT {self.path} --out STORE"
+            )
+        if header["version"] > VERSION:
+            raise StoreError(f"{self.path}: written by a newer vltool (format {header['version']}); update vltool")
+        return header
+
+    def _write_first(self, header: Mapping[str, Any]) -> None:
+        entries = len(self) + NUM_OWN_KEYS
+        with self.environment.reading() as transaction:
+            if transaction.stat()["entries"]:
+                raise StoreError(
+                    f"{self.path}: an LMDB database of {entries} entries that is not a vltool feature store"
+                )
+        self.header = dict(header)
+        state = {"images": 0, "regions": 0, "complete": False}
+
+        def write(transaction: Any) -> None:
+            transaction.put(HEADER_KEY, json.dumps(self.header).encode())
+            transaction.put(STATE_KEY, json.dumps(state).encode())
+
+        self.environment.write(write)
+
+    def close(self) -> None:
+        """Commits what was put, and lets others write."""
+        if self._environment is None:
+            return
+        try:
+            if self._pending:
+                self.flush()
+        finally:
+            release(self._environment)
+            self._environment = None
+            if self._lock is not None:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+                os.close(self._lock)
+                self._lock = None
+
+    def __enter__(self) -> RegionStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._lock is not None:
+            raise StoreError(f"{self.path}: a store that is open for writing cannot go to another process")
+        return RegionStore.open, (str(self.path),)
+
+
+def encode_for(regions: RegionFeatures, source: Mapping[str, Any] | None, header: Mapping[str, Any]) -> bytes:
+    """The record of a picture in the width and number format of a store. Raises StoreError where it does not fit."""
+    where = f"image {regions.image_id!r}"
+    count, width = regions.features.shape
+    if width != header["feature_dim"]:
+        raise StoreError(f"{where}: features of width {width}, but the store's have {header['feature_dim']}")
+    for name in record.ARRAYS:
+        array = getattr(regions, name)
+        if array is not None and len(array) != count:
+            raise StoreError(f"{where}: {len(array)} {name} for {count} regions")
+    if regions.boxes.shape != (count, 4):
+        raise StoreError(f"{where}: boxes of shape {regions.boxes.shape}, expected {(count, 4)}")
+    with np.errstate(over="ignore"):
+        features = regions.features.astype(header["dtype"])
+    if not np.isfinite(features).all():
+        largest = float(np.abs(regions.features).max())
+        raise StoreError(f"{where}: features up to {largest:g} do not fit {header['dtype']}; use --dtype float32")
+    values = {name: getattr(regions, name) for name in record.ARRAYS if name != "features"}
+    fitting = RegionFeatures(regions.image_id, features, height=regions.height, width=regions.width, **values)
+    return record.encode(fitting, source)
+
+
+def key_of(image_id: str) -> bytes:
+    key = image_id.encode()
+    if not key or key[:1] == b"\0" or len(key) > MAX_KEY_BYTES:
+        raise DataError(f"image id {image_id!r:.80} cannot be stored: it needs 1 to {MAX_KEY_BYTES} bytes of text")
+    return key
+
+
+def store_folder(path: str | Path, *, create: bool = False) -> Path:
+    """The folder of a store named by itself or by its data.mdb. Raises StoreError where there is none."""
+    path = Path(path).expanduser()
+    folder = path.parent if path.name == "data.mdb" else path
+    if folder.is_file():
+        raise StoreError(f"{folder}: a file; a feature store is a folder with data.mdb in it")
+    if create:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot make the store's folder: {error.strerror}") from error
+    elif not (folder / "data.mdb").is_file():
+        raise StoreError(f"{folder}: no feature store here. Make one: vltool extract-features IMAGES --out {folder}")
+    return folder
+
+
+def lock_for_writing(folder: Path) -> int:
+    """Descriptor of the locked `write.lock`; the lock ends with the process at the latest."""
+    try:
+        descriptor = os.open(folder / "write.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written to: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"{folder}: another process is writing this store. Wait for it, or write shards to stores of their own"
+        ) from error
+    return descriptor
+
+
+def info(path: str | Path) -> dict[str, Any]:
+    """What a store holds and how it was made, JSON values; see docs for the names."""
+    with RegionStore.open(path) as store:
+        header, state = store.header, store.state
+        return {
+            "images": len(store),
+            "regions": state["regions"],
+            "feature_dim": header["feature_dim"],
+            "dtype": header["dtype"],
+            "bytes": (store.path / "data.mdb").stat().st_size,
+            "backend": header["backend"],
+            "recipe": header["recipe"]["name"],
+            "fingerprint": header["fingerprint"],
+            "complete": state["complete"],
+            "precision": header["precision"],
+            "detector": header["detector"].get("name", ""),
+            "recipe_numbers": header["recipe"],
+            "versions": header["versions"],
+        }
+
+
+def verify(path: str | Path) -> list[ImageId]:
+    """Ids of the records of a store that are not what was written; [] when all is well."""
+    with RegionStore.open(path) as store:
+        return store.damaged_ids()
