@@ -77,6 +77,17 @@ def test_finished_world_is_left_alone(world: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in world.rglob("*")} == before
 
 
+def test_counts_are_those_of_the_files(world: Path) -> None:
+    counts = write_world(world, **SMALL)
+    assert (counts["pictures"], counts["captions"]) == (54, 5 * 46)
+    assert counts["splits"]["pictures"] == {"train2014": 12, "val2014": 34, "test2015": 8}
+    assert counts["questions"] == sum(counts["splits"]["questions"].values())
+    for subset, number in counts["splits"]["questions"].items():
+        assert number == len(content(world / f"v2_mscoco_{subset}_annotations.json")["annotations"])
+    sentences = (world / "flickr30k_entities/Sentences").glob("*.txt")
+    assert counts["phrases"] == sum(path.read_text().count("[/EN#") for path in sentences)
+
+
 def test_folder_with_another_world_is_refused(world: Path) -> None:
     with pytest.raises(DataError, match=r"'seed': 4.*was asked for. Choose another folder, or delete this one first"):
         write_world(world, **{**SMALL, "seed": 5})

@@ -147,13 +147,17 @@ def write_world(
     num_phrases = _write_entities(out / "flickr30k_entities", splits, scenes, captions)
     _write_text(out / "README.md", _README)
     counts: dict[str, Any] = {
-        "pictures": {subset: len(numbers) for subset, numbers in splits.subsets.items()},
-        "karpathy": {split: len(numbers) for split, numbers in splits.karpathy.items()},
-        "entities": {split: len(numbers) for split, numbers in splits.entities.items()},
-        "captions": sum(map(len, captions.values())),
+        "pictures": sum(map(len, splits.subsets.values())),
         "objects": sum(len(scenes[number].objects) for number in described),
-        "questions": num_questions,
+        "captions": sum(map(len, captions.values())),
         "phrases": num_phrases,
+        "questions": sum(num_questions.values()),
+        "splits": {
+            "pictures": {subset: len(numbers) for subset, numbers in splits.subsets.items()},
+            "karpathy": {split: len(numbers) for split, numbers in splits.karpathy.items()},
+            "entities": {split: len(numbers) for split, numbers in splits.entities.items()},
+            "questions": num_questions,
+        },
     }
     _write_json(out / "world.json", {**_marker(arguments), "counts": counts})
     (out / "world.unfinished.json").unlink(missing_ok=True)
