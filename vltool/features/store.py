@@ -22,7 +22,7 @@ import numpy as np
 from vltool.errors import DataError, StoreError
 from vltool.features import record
 from vltool.features.environment import Environment, acquire, release
-from vltool.features.header import FORMAT, VERSION
+from vltool.features.header import FORMAT, VERSION, check_same_origin
 from vltool.structures import ImageId, RegionFeatures
 
 HEADER_KEY, STATE_KEY = b"\0header", b"\0state"
@@ -44,6 +44,7 @@ class RegionStore:
         self.header: dict[str, Any] = {}
         self._environment: Environment | None = environment
         self._lock = lock
+        self._writer_pid = os.getpid()
         self._pending: dict[bytes, tuple[bytes, int]] = {}  # record, number of regions
         self._first_pending = 0.0
         self._checked: set[bytes] = set()
@@ -55,7 +56,25 @@ class RegionStore:
         try:
             if store._read_json(HEADER_KEY) is not None:
                 raise StoreError(f"{store.path}: already a feature store; go on with RegionStore.open, or delete it")
-            store._write_first(header)
+            store._write_header(header)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open_or_create(cls, path: str | Path, header: Mapping[str, Any]) -> RegionStore:
+        """The store at `path`, open for adding to, made if there is none.
+
+        Raises StoreError if it holds features of another origin than `header` says.
+        """
+        store = cls._open_writable(store_folder(path, create=True))
+        try:
+            if store._num_entries() == 0:
+                store._write_header(header)
+            else:
+                store.header = store._read_header()
+                check_same_origin(store.header, header, where=str(store.path))
         except BaseException:
             store.close()
             raise
@@ -97,7 +116,7 @@ class RegionStore:
 
     def put_encoded(self, image_id: str, data: bytes, num_regions: int) -> None:
         """Adds a picture's record as `encode_for` made it, perhaps in another process."""
-        if self._lock is None:
+        if self._lock is None or self._writer_pid != os.getpid():
             raise StoreError(f"{self.path}: open for reading only; open it with mode='a' to add to it")
         key = key_of(image_id)
         if image_id in self:
@@ -170,8 +189,11 @@ class RegionStore:
             return transaction.get(key) is not None
 
     def __len__(self) -> int:
+        return max(0, self._num_entries() - NUM_OWN_KEYS) + len(self._pending)
+
+    def _num_entries(self) -> int:
         with self.environment.reading() as transaction:
-            return max(0, transaction.stat()["entries"] - NUM_OWN_KEYS) + len(self._pending)
+            return int(transaction.stat()["entries"])
 
     def image_ids(self) -> list[ImageId]:
         """All ids, in the order of their bytes."""
@@ -229,13 +251,9 @@ class RegionStore:
             raise StoreError(f"{self.path}: written by a newer vltool (format {header['version']}); update vltool")
         return header
 
-    def _write_first(self, header: Mapping[str, Any]) -> None:
-        entries = len(self) + NUM_OWN_KEYS
-        with self.environment.reading() as transaction:
-            if transaction.stat()["entries"]:
-                raise StoreError(
-                    f"{self.path}: an LMDB database of {entries} entries that is not a vltool feature store"
-                )
+    def _write_header(self, header: Mapping[str, Any]) -> None:
+        if self._num_entries():
+            raise StoreError(f"{self.path}: an LMDB database, but not a vltool feature store; choose another folder")
         self.header = dict(header)
         state = {"images": 0, "regions": 0, "complete": False}
 
@@ -249,14 +267,16 @@ class RegionStore:
         """Commits what was put, and lets others write."""
         if self._environment is None:
             return
+        is_writer = self._lock is not None and self._writer_pid == os.getpid()
         try:
-            if self._pending:
+            if is_writer:
                 self.flush()
         finally:
             release(self._environment)
             self._environment = None
             if self._lock is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)
+                if is_writer:  # unlocking in a forked process would unlock the writer's
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)
                 os.close(self._lock)
                 self._lock = None
 
