@@ -41,7 +41,7 @@ def read_images(content: Mapping[str, Any], path: Path, *, image_id: str) -> dic
             place.fail("id", "an id of its own (another picture has it)", number)
         source = checks.text(fields, "file_name", place) if namer.uses_stem else number
         height, width = (checks.whole(fields, side, place, least=1) for side in ("height", "width"))
-        images[number] = CocoImage(namer(source), height, width, image_id)
+        images[number] = CocoImage(namer(source, place), height, width, image_id)
     return images
 
 

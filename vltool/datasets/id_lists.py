@@ -37,7 +37,7 @@ def read_names(path: Path | str) -> list[str | int]:
 def read_image_ids(path: Path | str, *, image_id: str) -> list[ImageId]:
     """The canonical ids of a list's pictures, in order. image_id: their pattern. Raises DataError."""
     namer = ImageNamer(image_id)
-    ids = [namer(name) for name in read_names(path)]
+    ids = [namer(name, path) for name in read_names(path)]
     _refuse_twice(ids, path)
     return ids
 

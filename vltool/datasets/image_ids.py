@@ -33,15 +33,16 @@ class ImageNamer:
         self.uses_stem = "stem" in fields
         self._uses_number = "number" in fields
 
-    def __call__(self, source: str | int) -> ImageId:
-        """The id of the picture called `source`, a path, a file name or a number. Raises DataError."""
-        stem = stem_of(source) if isinstance(source, str) else str(source)
-        name = self.pattern
-        if self._uses_number:
-            name = name.replace("{number}", str(number_of(source)))
-        if self.uses_stem:
-            name = name.replace("{stem}", stem)
-        return ImageId(name)
+    def __call__(self, source: str | int, place: object = "") -> ImageId:
+        """The id of the picture called `source`, a path, a file name or a number. Raises DataError, naming `place`."""
+        try:
+            stem = stem_of(source) if isinstance(source, str) else str(source)
+            name = self.pattern
+            if self._uses_number:
+                name = name.replace("{number}", str(number_of(source)))
+        except DataError as error:
+            raise DataError(f"{place}: {error}" if place != "" else str(error)) from None
+        return ImageId(name.replace("{stem}", stem) if self.uses_stem else name)
 
 
 def image_id_of(source: str | int, pattern: str) -> ImageId:
