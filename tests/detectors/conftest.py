@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # networks this small lose more by waiting for a second thread than it gives
 
 
 def golden_folders() -> list[Path]:

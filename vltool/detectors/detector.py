@@ -100,7 +100,10 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def check_boxes(boxes: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """(P, 4) float32 boxes of positive size within a picture. Raises DataError naming the first that is not."""
+    """(P, 4) float32 boxes of positive size within a picture. Raises DataError naming the first that is not.
+
+    One pixel outside is let pass: annotations count pixels from 0 or from 1.
+    """
     boxes = np.asarray(boxes, dtype=np.float32)
     if boxes.size == 0:
         return boxes.reshape(0, 4)
@@ -108,7 +111,7 @@ def check_boxes(boxes: np.ndarray, *, height: int, width: int) -> np.ndarray:
         raise DataError(f"boxes of shape {boxes.shape}, expected (number of boxes, 4): x1 y1 x2 y2 in pixels")
     for box in boxes:
         x1, y1, x2, y2 = (float(value) for value in box)
-        if not (0 <= x1 < x2 <= width + 1 and 0 <= y1 < y2 <= height + 1):
+        if not (-1 <= x1 < x2 <= width + 1 and -1 <= y1 < y2 <= height + 1):
             raise DataError(
                 f"box {[x1, y1, x2, y2]} does not lie in a picture of {width} x {height} pixels, or is empty. "
                 "Boxes are x1 y1 x2 y2; with --box-format xywh: x1 y1 width height"

@@ -12,7 +12,7 @@ LARGEST_LOG_SCALE = math.log(1000.0 / 16)  # Detectron: keeps exp() of an untrai
 
 def apply_deltas(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
     """Boxes moved and scaled as predicted: (N, 4 K) deltas dx dy dw dh of (N, 4) boxes give (N, K, 4)."""
-    deltas = deltas.float().reshape(len(boxes), -1, 4)
+    deltas = deltas.float().reshape(len(boxes), deltas.shape[1] // 4, 4)
     sizes = (boxes[:, 2:] - boxes[:, :2]).float()[:, None, :]  # (N, 1, 2)
     centres = boxes[:, None, :2] + 0.5 * sizes
     divisors = deltas.new_tensor(weights)
