@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vltool.models.sentence_reader import BidirectionalLstm, SentenceReader
+from vltool.models.sentence_reader import BidirectionalLstm, SentenceReader, turn_around, turn_within_length
 
 LENGTHS = torch.tensor([5, 2, 4, 1])
 MASK = torch.arange(5) < LENGTHS[:, None]
@@ -40,6 +40,13 @@ def test_it_is_the_packed_bidirectional_lstm() -> None:
     lstm, sequence = make_lstm(), torch.randn(4, 5, 3, dtype=torch.float64)
     ours, theirs = lstm(sequence, MASK), packed_lstm(lstm, sequence)
     torch.testing.assert_close(ours[MASK], theirs[MASK], rtol=0, atol=1e-12)
+
+
+def test_gradient_of_turning_around_is_finite_differences() -> None:
+    turn = turn_within_length(MASK)
+    assert turn.tolist() == [[4, 3, 2, 1, 0], [1, 0, 2, 3, 4], [3, 2, 1, 0, 4], [0, 1, 2, 3, 4]]
+    sequence = torch.randn(4, 5, 2, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(turn_around, (sequence, turn))
 
 
 def test_padding_never_reaches_a_word() -> None:

@@ -19,8 +19,11 @@ from vltool.models.precision import compute_in
 EMBED_AT_ONCE = 256
 """Images or sentences embedded in one go."""
 
-PAIR_BYTES = {"cpu": 16 * 2**20, "cuda": 2 * 2**30}
-"""Memory that a block's features may take: on a CPU about its cache, on a GPU enough to keep it busy."""
+PAIRS_ON_CPU = 256
+"""Pairs scored at once on a CPU: what its caches like best, from width 192 to 1024."""
+
+MEMORY_SHARE = 1 / 24
+"""Share of an accelerator's free memory that a block's joint state may take; a level holds some ten such at once."""
 
 
 def score_all_pairs(
@@ -107,7 +110,10 @@ def pair_blocks(num_images: int, num_sentences: int, block_pairs: int) -> Iterat
 
 
 def pairs_that_fit(encoder: Encoder, num_regions: int, num_words: int, device: torch.device | str) -> int:
-    """How many pairs a block may hold, by the size of their joint state."""
+    """How many pairs a block may hold."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return PAIRS_ON_CPU
+    free_bytes, _ = torch.cuda.mem_get_info(device)
     bytes_per_pair = 4 * (num_words * encoder.text_width + num_regions * encoder.image_width)
-    kind = torch.device(device).type
-    return max(1, PAIR_BYTES.get(kind, PAIR_BYTES["cpu"]) // bytes_per_pair)
+    return max(1, int(free_bytes * MEMORY_SHARE) // bytes_per_pair)

@@ -46,9 +46,8 @@ class DenseCoattentionLayer(nn.Module):
 
     def forward(self, state: JointState) -> JointState:
         """text (N, T, d) and image (N, R, d) -> the same shapes, one level up."""
-        slots = self.num_memory_slots
-        over_regions, over_words = (maps.mean(dim=1) for maps in self._both_softmaxes(state))  # (N, M + T, M + R)
-        word_weights, region_weights = over_regions[:, slots:], over_words[:, :, slots:].transpose(1, 2)
+        words, regions = self._projected(state)
+        word_weights, region_weights = self.averaged_maps(words, regions, state.token_mask, state.region_mask)
         text = self._fuse(self.fuse_words, state.text, word_weights, state.image, self.memory_regions)
         image = self._fuse(self.fuse_regions, state.image, region_weights, state.text, self.memory_words)
         return JointState(text, image, state.token_mask, state.region_mask)
@@ -56,16 +55,33 @@ class DenseCoattentionLayer(nn.Module):
     def attention(self, state: JointState) -> AttentionMaps:
         """Both attention maps of every head when this layer reads `state`, without the memory slots."""
         slots = self.num_memory_slots
-        over_regions, over_words = self._both_softmaxes(state)
+        over_regions, over_words = self._maps(*self._projected(state), state.token_mask, state.region_mask)
         return AttentionMaps(over_regions[:, :, slots:, slots:], over_words[:, :, slots:, slots:].transpose(-1, -2))
 
-    def _both_softmaxes(self, state: JointState) -> tuple[Tensor, Tensor]:
-        """(N, H, M + T, M + R) twice: softmax over regions, softmax over words. Slots are in front of both sides."""
+    def averaged_maps(
+        self, words: Tensor, regions: Tensor, token_mask: Tensor, region_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Attention of each word over regions (N, T, M + R) and of each region over words (N, R, M + T).
+
+        words (N, M + T, d) and regions (N, M + R, d): projected for the affinity, memory slots in front.
+        """
+        slots = self.num_memory_slots
+        over_regions, over_words = (
+            maps.mean(dim=1) for maps in self._maps(words, regions, token_mask, region_mask)
+        )  # (N, M + T, M + R)
+        return over_regions[:, slots:], over_words[:, :, slots:].transpose(1, 2)
+
+    def _projected(self, state: JointState) -> tuple[Tensor, Tensor]:
+        """Words (N, M + T, d) and regions (N, M + R, d) for the affinity, memory slots in front."""
         words = behind_slots(self.affinity_words(self.memory_words), self.affinity_words(state.text))
         regions = behind_slots(self.affinity_regions(self.memory_regions), self.affinity_regions(state.image))
+        return words, regions
+
+    def _maps(self, words: Tensor, regions: Tensor, token_mask: Tensor, region_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, H, M + T, M + R) twice, of one affinity: softmax over regions, softmax over words."""
         affinity = head_affinity(words, regions, self.num_maps)  # (N, H, M + T, M + R)
-        word_bias = mask_bias(state.token_mask, self.num_memory_slots)[:, None, :, None]
-        region_bias = mask_bias(state.region_mask, self.num_memory_slots)[:, None, None, :]
+        word_bias = mask_bias(token_mask, self.num_memory_slots)[:, None, :, None]
+        region_bias = mask_bias(region_mask, self.num_memory_slots)[:, None, None, :]
         return both_softmaxes(affinity, word_bias, region_bias)
 
     def _fuse(self, fuse: nn.Linear, own: Tensor, weights: Tensor, other: Tensor, memory: Tensor) -> Tensor:

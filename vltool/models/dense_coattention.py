@@ -8,10 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltool.errors import ConfigError
-from vltool.models.all_pairs import pair_first_level, prepare_regions, prepare_words
 from vltool.models.co_attention import AttentionMaps
 from vltool.models.co_attention_layer import DenseCoattentionLayer
 from vltool.models.encoder import Encoder, PreparedSide
+from vltool.models.first_level import (
+    first_level_of_all_pairs,
+    first_level_of_rows,
+    prepare_regions,
+    prepare_words,
+)
 from vltool.models.initialization import glorot_
 from vltool.models.sentence_reader import SentenceReader
 from vltool.structures import Batch, JointState
@@ -97,12 +102,21 @@ class DenseCoattentionEncoder(Encoder):
             projected = projected + self.project_positions(boxes.to(self.project_positions.weight.dtype))
         return F.normalize(projected, dim=-1) if self.normalize_regions else projected
 
+    def forward(self, batch: Batch, *, level: int) -> JointState:
+        """(S_level, I_level); where rows share images and sentences, level 1 projects each of those only once."""
+        self.check_level(level)
+        if len(batch.rows) <= max(len(batch.regions), len(batch.tokens)):
+            return super().forward(batch, level=level)
+        images = self.prepare_images(batch.regions, batch.region_mask, batch.boxes)
+        sentences = self.prepare_sentences(batch.tokens, batch.token_mask)
+        image_of_row, sentence_of_row = batch.rows.unbind(dim=1)
+        state = first_level_of_rows(self._layer(1), images.take(image_of_row), sentences.take(sentence_of_row))
+        return self.run_levels(state, level=level, start=1)
+
     def attention_maps(self, batch: Batch, level: int) -> AttentionMaps:
         """The attention maps of layer `level` on the batch's N rows: (N, H, T, R) and (N, H, R, T)."""
         layer = self._layer(self.check_level(level))
         return layer.attention(self.run_levels(self.embed(batch), level=level - 1))
-
-    # Level 1 of all pairs, with its projections made once for each image and sentence.
 
     def prepare_images(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> PreparedSide:
         return prepare_regions(self._layer(1), self.embed_images(regions, region_mask, boxes), region_mask)
@@ -112,7 +126,7 @@ class DenseCoattentionEncoder(Encoder):
 
     def pair_states(self, images: PreparedSide, sentences: PreparedSide, *, level: int) -> JointState:
         self.check_level(level)
-        return self.run_levels(pair_first_level(self._layer(1), images, sentences), level=level, start=1)
+        return self.run_levels(first_level_of_all_pairs(self._layer(1), images, sentences), level=level, start=1)
 
     def _layer(self, level: int) -> DenseCoattentionLayer:
         layer = self.levels[level - 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -51,7 +53,7 @@ class BidirectionalLstm(nn.Module):
             if depth > 0:
                 sequence = self.dropout(sequence)
             forward_output = ahead(sequence)
-            backward_output = reorder(back(reorder(sequence, turn)), turn)
+            backward_output = turn_around(back(turn_around(sequence, turn)), turn)
             sequence = torch.cat([forward_output, backward_output], dim=-1)
         return sequence
 
@@ -63,7 +65,27 @@ def turn_within_length(mask: Tensor) -> Tensor:
     return torch.where(positions < lengths, lengths - 1 - positions, positions)
 
 
-def reorder(sequence: Tensor, positions: Tensor) -> Tensor:
+def turn_around(sequence: Tensor, turn: Tensor) -> Tensor:
+    """(V, T, width) with each sentence turned around within its length; turn (V, T) of `turn_within_length`."""
+    result: Tensor = TurnAround.apply(sequence, turn)
+    return result
+
+
+class TurnAround(torch.autograd.Function):
+    """Turning twice changes nothing, so the gradient is turned as the sequence was: a read, where torch would add."""
+
+    @staticmethod
+    def forward(context: Any, sequence: Tensor, turn: Tensor) -> Tensor:
+        context.save_for_backward(turn)
+        return gather_positions(sequence, turn)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (turn,) = context.saved_tensors
+        return gather_positions(gradient, turn), None
+
+
+def gather_positions(sequence: Tensor, positions: Tensor) -> Tensor:
     """(V, T, width) with each sentence's positions taken in the order of `positions` (V, T)."""
     return sequence.gather(1, positions[..., None].expand(-1, -1, sequence.shape[2]))
 

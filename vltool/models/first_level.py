@@ -1,7 +1,7 @@
-"""The first dense co-attention level of every image with every sentence.
+"""The first dense co-attention level, when images and sentences are in several rows each.
 
 Everything that level projects depends on one image or one sentence alone, so it is projected once for each. What is
-left for a pair is the affinity, the two softmaxes and the two weighted sums: no d x d product.
+left for a row is the affinity, the two softmaxes and the two weighted sums: no d x d product.
 
 Shapes: U images of R regions, V sentences of T words, H maps, M memory slots, d wide.
 """
@@ -38,10 +38,24 @@ def _prepare(features: Tensor, mask: Tensor, affinity: nn.Linear, *, own: nn.Lin
     return PreparedSide(features, mask, projections)
 
 
-def pair_first_level(layer: DenseCoattentionLayer, images: PreparedSide, sentences: PreparedSide) -> JointState:
+def first_level_of_rows(layer: DenseCoattentionLayer, images: PreparedSide, sentences: PreparedSide) -> JointState:
+    """(S_1, I_1) of N rows: image n with sentence n, from what was prepared with `layer` (and gathered since)."""
+    words = behind_slots(layer.affinity_words(layer.memory_words), sentences.projections["affinity"])
+    regions = behind_slots(layer.affinity_regions(layer.memory_regions), images.projections["affinity"])
+    word_weights, region_weights = layer.averaged_maps(words, regions, sentences.mask, images.mask)
+    region_values = _attended(images, layer.memory_regions, layer.fuse_words)  # (N, M + R, d)
+    word_values = _attended(sentences, layer.memory_words, layer.fuse_regions)  # (N, M + T, d)
+    fused_words = sentences.projections["own"] + word_weights.to(region_values.dtype) @ region_values
+    fused_regions = images.projections["own"] + region_weights.to(word_values.dtype) @ word_values
+    text = layer.add_fused(sentences.features, fused_words)
+    image = layer.add_fused(images.features, fused_regions)
+    return JointState(text, image, sentences.mask, images.mask)
+
+
+def first_level_of_all_pairs(layer: DenseCoattentionLayer, images: PreparedSide, sentences: PreparedSide) -> JointState:
     """(S_1, I_1) of all U * V pairs, image-major: what `layer` gives for them, from what was prepared with it."""
     slots = layer.num_memory_slots
-    over_regions, over_words = _averaged_maps(layer, images, sentences)  # (V, M + T, U, M + R)
+    over_regions, over_words = _averaged_maps_of_all_pairs(layer, images, sentences)  # (V, M + T, U, M + R)
     word_weights = over_regions[:, slots:].permute(2, 0, 1, 3)  # (U, V, T, M + R)
     region_weights = over_words[..., slots:].permute(2, 0, 3, 1)  # (U, V, R, M + T)
 
@@ -62,7 +76,7 @@ def pair_first_level(layer: DenseCoattentionLayer, images: PreparedSide, sentenc
     )
 
 
-def _averaged_maps(
+def _averaged_maps_of_all_pairs(
     layer: DenseCoattentionLayer, images: PreparedSide, sentences: PreparedSide
 ) -> tuple[Tensor, Tensor]:
     """Both attention maps of all pairs, averaged over the heads: (V, M + T, U, M + R) each.
