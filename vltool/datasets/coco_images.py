@@ -33,6 +33,7 @@ def read_images(content: Mapping[str, Any], path: Path, *, image_id: str) -> dic
     """The pictures of a COCO file by their number. Raises DataError for wrong fields and repeated numbers."""
     namer = ImageNamer(image_id)
     images: dict[int, CocoImage] = {}
+    named: set[ImageId] = set()
     for index, value in enumerate(checks.list_of(content, "images", Place(path))):
         place = Place(path, "images", index)
         fields = checks.record(value, place)
@@ -41,7 +42,11 @@ def read_images(content: Mapping[str, Any], path: Path, *, image_id: str) -> dic
             place.fail("id", "an id of its own (another picture has it)", number)
         source = checks.text(fields, "file_name", place) if namer.uses_stem else number
         height, width = (checks.whole(fields, side, place, least=1) for side in ("height", "width"))
-        images[number] = CocoImage(namer(source, place), height, width, image_id)
+        name = namer(source, f"{place}.file_name")
+        if name in named:
+            place.fail("file_name", f"a picture of its own (another is {name!r} by {image_id!r})", source)
+        named.add(name)
+        images[number] = CocoImage(name, height, width, image_id)
     return images
 
 

@@ -71,7 +71,7 @@ def _image_name(fields: Mapping[str, Any], place: Place, namer: ImageNamer) -> I
     file_name = checks.text(fields, "filename", place)
     if "cocoid" in fields and not namer.uses_stem:
         return namer(checks.whole(fields, "cocoid", place))
-    return namer(file_name, place)
+    return namer(file_name, f"{place}.filename")
 
 
 def _captions(fields: Mapping[str, Any], place: Place, name: ImageId, seen: set[int]) -> Iterator[CaptionRecord]:
