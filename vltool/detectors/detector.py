@@ -61,6 +61,7 @@ class Detector(Protocol):
     name: str  # of the network, for people
     backend: str  # "builtin" or "detectron2"
     feature_dim: int
+    num_parameters: int
     fingerprint: str  # hash of configuration and weights: equal fingerprints, equal regions
     precision: str  # "float32" or "bfloat16"
     class_names: tuple[str, ...]  # C names; () where nobody told

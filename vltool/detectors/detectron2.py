@@ -44,7 +44,10 @@ class Detectron2Detector:
         attribute_names: tuple[str, ...],
         origin: tuple[Any, ...],
     ) -> None:
-        """model, cfg: detectron2's GeneralizedRCNN and CfgNode. origin: the arguments of `load_detectron2` that give this detector again."""
+        """model, cfg: detectron2's GeneralizedRCNN and CfgNode.
+
+        origin: the arguments of `load_detectron2` that give this detector again.
+        """
         from detectron2.data import transforms
 
         self.model = model
@@ -53,6 +56,7 @@ class Detectron2Detector:
         self.attributes = attributes
         self.name = f"{cfg.MODEL.META_ARCHITECTURE} {cfg.MODEL.ROI_HEADS.NAME}"
         self.feature_dim = int(self.heads.box_predictor.cls_score.in_features)
+        self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.fingerprint = fingerprint
         self.class_names = class_names
         self.attribute_names = attribute_names

@@ -41,6 +41,7 @@ class FasterRCNNDetector:
         self.config = config
         self.name = network_name(config)
         self.feature_dim = network.roi_heads.feature_dim
+        self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.fingerprint = fingerprint
         self.class_names = class_names
         self.attribute_names = attribute_names

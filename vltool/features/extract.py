@@ -1,0 +1,202 @@
+"""Images to region features: every picture through a detector and a recipe into a store, going on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vltool.detectors.detector import Detector
+from vltool.detectors.selection import Recipe
+from vltool.errors import ConfigError, DataError, StoreError
+from vltool.features.describe import Job, Outcome
+from vltool.features.failures import Failures
+from vltool.features.header import make_header
+from vltool.features.sources import Picture, find_images, name_pictures, parse_shard, shard_of
+from vltool.features.store import RegionStore
+from vltool.features.worker import Setup, answer
+
+__all__ = ["ExtractionResult", "extract", "parse_shard"]
+
+FEW_PICTURES = 8  # that starting processes would take longer than
+MOST_WORKERS = 16
+SMALL_NETWORK = 10_000_000  # parameters; smaller ones lose more by waiting for a second thread than it gives
+
+
+@dataclass(frozen=True)
+class ExtractionResult:
+    """What an extraction did. images = stored + skipped (there already) + failed; regions of the stored ones."""
+
+    images: int
+    stored: int
+    skipped: int
+    failed: int
+    regions: int
+    seconds: float
+    images_per_second: float
+    failures: str  # path of the JSON lines that list what failed
+
+
+def extract(
+    sources: Iterable[str | Path],
+    store_path: str | Path,
+    *,
+    detector: Detector,
+    recipe: str = "bottom-up",
+    image_id_pattern: str = "file:{stem}",
+    boxes: Mapping[str, np.ndarray] | None = None,
+    min_boxes: int = 10,
+    max_boxes: int = 100,
+    score_threshold: float = 0.2,
+    nms_threshold: float = 0.3,
+    dtype: str = "float16",
+    shard: tuple[int, int] = (1, 1),
+    workers: int = 0,
+    on_error: Literal["skip", "stop"] = "skip",
+    progress: Callable[[int, int], None] | None = None,
+) -> ExtractionResult:
+    """Region features of images into the store at `store_path`; pictures that it holds already are skipped.
+
+    sources: image files, folders, `@list.txt`. boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`.
+    workers: processes; 0 is one a core, 1 none but this one. progress(done, total) is called after every picture.
+    on_error: "skip" lists a picture that fails and goes on, "stop" raises its DataError.
+    The same pictures give the same store, whatever the number of workers. Raises StoreError where the store holds
+    features of another detector or recipe.
+    """
+    started = time.monotonic()
+    rule = Recipe(recipe, min_boxes, max_boxes, score_threshold, nms_threshold)
+    check_options(recipe, boxes, on_error, workers)
+    pictures = shard_of(name_pictures(find_images(sources), image_id_pattern), shard)
+    header = store_header(detector, rule, dtype)
+    counts = {"stored": 0, "skipped": 0, "failed": 0, "regions": 0}
+    with RegionStore.open_or_create(store_path, header) as store:
+        failures = Failures(store.path, tried={str(picture.path) for picture in pictures})
+        if progress is not None:
+            progress(0, len(pictures))
+        for picture, outcome in describe_all(pictures, store, boxes, detector=detector, recipe=rule, workers=workers):
+            if outcome is None:
+                counts["skipped"] += 1
+            elif not outcome.error:
+                store.put_encoded(str(picture.image_id), outcome.data, outcome.num_regions)
+                counts["stored"] += 1
+                counts["regions"] += outcome.num_regions
+            elif on_error == "stop":
+                raise DataError(outcome.error)
+            else:
+                failures.add(picture.path, picture.image_id, outcome.error)
+                counts["failed"] += 1
+            if progress is not None:
+                progress(counts["stored"] + counts["skipped"] + counts["failed"], len(pictures))
+        store.flush(complete=counts["failed"] == 0)
+    seconds = time.monotonic() - started
+    return ExtractionResult(
+        images=len(pictures),
+        **counts,
+        seconds=round(seconds, 3),
+        images_per_second=round((counts["stored"] + counts["failed"]) / seconds, 2),
+        failures=str(failures.path),
+    )
+
+
+def check_options(recipe: str, boxes: object, on_error: str, workers: int) -> None:
+    if (recipe == "given-boxes") != (boxes is not None):
+        raise ConfigError("boxes and the recipe given-boxes go together: give both or neither")
+    if on_error not in ("skip", "stop"):
+        raise ConfigError(f"--on-error {on_error!r}: choose skip, stop")
+    if workers < 0:
+        raise ConfigError(f"--workers {workers}: needs 0 (one a core) or more")
+
+
+def store_header(detector: Detector, recipe: Recipe, dtype: str) -> dict[str, Any]:
+    """The header of a store of this detector's features."""
+    about = detector.describe()
+    return make_header(
+        feature_dim=detector.feature_dim,
+        dtype=dtype,
+        backend=detector.backend,
+        fingerprint=detector.fingerprint,
+        recipe=recipe.numbers(),
+        precision=detector.precision,
+        detector={name: about[name] for name in ("name", "config") if name in about},
+        class_names=detector.class_names,
+        attribute_names=detector.attribute_names,
+    )
+
+
+def describe_all(
+    pictures: Sequence[Picture],
+    store: RegionStore,
+    boxes: Mapping[str, np.ndarray] | None,
+    *,
+    detector: Detector,
+    recipe: Recipe,
+    workers: int,
+) -> Iterator[tuple[Picture, Outcome | None]]:
+    """Every picture with its outcome; None where the store has it. What is there already comes first."""
+    jobs: list[Job] = []
+    misfits: list[tuple[Picture, Outcome]] = []
+    for number, picture in enumerate(pictures):
+        reason = ""
+        if picture.image_id is None:
+            reason = f"{picture.path}: no digits in the file's name, as the --image-id pattern asks for"
+        elif picture.image_id in store:
+            check_stored_boxes(store, picture.image_id, boxes)
+            yield picture, None
+        elif boxes is not None and picture.image_id not in boxes:
+            reason = f"{picture.path}: no boxes given for image {picture.image_id!r}"
+        else:
+            given = None if boxes is None else boxes[picture.image_id]
+            jobs.append(Job(number, picture.path, picture.image_id, given))
+        if reason:
+            misfits.append((picture, Outcome(number, error=reason)))
+    yield from misfits
+    if jobs:
+        store.flush(complete=False)
+        for outcome in run(jobs, store.header, detector=detector, recipe=recipe, workers=workers):
+            yield pictures[outcome.number], outcome
+
+
+def check_stored_boxes(store: RegionStore, image_id: str, boxes: Mapping[str, np.ndarray] | None) -> None:
+    """Raises StoreError where a stored picture has other boxes than are given now."""
+    if boxes is None or image_id not in boxes:
+        return
+    if not np.array_equal(store.get(image_id).boxes, boxes[image_id].astype(np.float32)):
+        raise StoreError(
+            f"{store.path}: image {image_id!r} was stored with other boxes than are given now. "
+            "Write to another store (--out), or delete this one first"
+        )
+
+
+def run(
+    jobs: Sequence[Job], header: dict[str, Any], *, detector: Detector, recipe: Recipe, workers: int
+) -> Iterator[Outcome]:
+    """The outcomes of jobs in their order, from this process or from several."""
+    num_cores = len(os.sched_getaffinity(0))
+    num_workers = workers or (1 if len(jobs) <= FEW_PICTURES else min(num_cores, MOST_WORKERS))
+    small = detector.num_parameters < SMALL_NETWORK
+    num_threads = 1 if small else max(1, num_cores // num_workers)
+    setup = Setup(detector, detector.fingerprint, recipe, header, num_threads)
+    if num_workers == 1:
+        yield from run_here(jobs, setup)
+    else:
+        from vltool.features.workers import describe_in_parallel
+
+        yield from describe_in_parallel(jobs, setup, num_workers=num_workers)
+
+
+def run_here(jobs: Sequence[Job], setup: Setup) -> Iterator[Outcome]:
+    """The outcomes of jobs, one after the other in this process."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(setup.num_threads)
+    try:
+        for job in jobs:
+            yield answer(job, setup)
+    finally:
+        torch.set_num_threads(before)

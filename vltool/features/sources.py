@@ -1,0 +1,151 @@
+"""Which image files are meant, and what each picture is called."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vltool.errors import ConfigError, DataError
+from vltool.features.images import IMAGE_SUFFIXES
+
+PLACEHOLDERS = {
+    "stem": "the file's name without its suffix",
+    "number": "the last digits in it, without leading zeros",
+    "parent": "the name of the file's folder",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file and the id of its picture; None where the pattern does not fit the file's name."""
+
+    path: Path
+    image_id: str | None
+
+
+def find_images(sources: Iterable[str | Path]) -> list[Path]:
+    """The image files of files, folders (searched through, sorted) and `@list.txt` (one path a line), each once.
+
+    Relative paths in a list start from the working directory, or else from the list's folder. Raises DataError for
+    a source that is not there or holds no pictures; a line of a list that names no file becomes a failed picture.
+    """
+    found: dict[Path, Path] = {}
+    for source in sources:
+        for path in paths_of(source):
+            found.setdefault(path.absolute(), path)
+    return list(found.values())
+
+
+def paths_of(source: str | Path) -> Iterator[Path]:
+    text = str(source)
+    if text.startswith("@"):
+        yield from paths_in_list(Path(text[1:]).expanduser())
+        return
+    path = Path(source).expanduser()
+    if path.is_dir():
+        images = sorted(images_below(path))
+        if not images:
+            raise DataError(f"{path}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        yield from images
+    elif path.exists():
+        yield path
+    else:
+        raise DataError(f"{path}: no such file or folder. A list of files is written @{path}")
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Files with an image suffix in a folder and its folders; hidden ones are left out."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                yield Path(place, name)
+
+
+def paths_in_list(file: Path) -> Iterator[Path]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"@{file}: cannot read the list of images: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"@{file}: not a text file of one path a line: {error}") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise DataError(f"@{file}: the list of images is empty")
+    for name in names:
+        path = Path(name).expanduser()
+        beside = file.parent / path
+        yield beside if not path.exists() and beside.exists() else path
+
+
+def check_pattern(pattern: str) -> None:
+    """Raises ConfigError unless an image-id pattern tells pictures apart and uses known placeholders."""
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+    except ValueError as error:
+        raise ConfigError(f"--image-id {pattern!r}: {error}") from error
+    unknown = [name for name in names if name not in PLACEHOLDERS]
+    if unknown or not names:
+        known = "; ".join(f"{{{name}}} is {what}" for name, what in PLACEHOLDERS.items())
+        wrong = f"{{{unknown[0]}}} is unknown" if unknown else "every picture would get the same id"
+        raise ConfigError(f"--image-id {pattern!r}: {wrong}. {known}; for example coco:{{number}}")
+
+
+def image_id_of(path: Path, pattern: str) -> str | None:
+    """The id of a picture by a pattern as in `coco:{number}`; None if {number} is asked for and there are no digits."""
+    digits = re.findall(r"[0-9]+", path.stem)
+    if "{number}" in pattern and not digits:
+        return None
+    number = (digits[-1].lstrip("0") or "0") if digits else ""
+    return pattern.format(stem=path.stem, number=number, parent=path.absolute().parent.name)
+
+
+def name_pictures(paths: Sequence[Path], pattern: str) -> list[Picture]:
+    """The pictures of files, with their ids. A copy of a file under the same id is left out.
+
+    Raises DataError naming both files where two different ones would get the same id.
+    """
+    check_pattern(pattern)
+    pictures: list[Picture] = []
+    by_id: dict[str, Path] = {}
+    for path in paths:
+        image_id = image_id_of(path, pattern)
+        other = by_id.get(image_id) if image_id is not None else None
+        if other is not None:
+            if are_same(path, other):
+                continue
+            raise DataError(
+                f"{other} and {path} are different files, and both would be image {image_id!r}. "
+                f"Choose an --image-id that tells them apart (now {pattern!r}; "
+                "{parent} is the folder's name), or extract them into stores of their own"
+            )
+        if image_id is not None:
+            by_id[image_id] = path
+        pictures.append(Picture(path, image_id))
+    return pictures
+
+
+def are_same(path: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "2/8" as (2, 8): every eighth picture. 0/8 to 7/8 and 1/8 to 8/8 both cover all pictures once."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if match is None or int(match[2]) < 1 or int(match[1]) > int(match[2]):
+        raise ConfigError(f"--shard {text!r}: expected i/n as in 1/4, with i from 1 to n")
+    return int(match[1]), int(match[2])
+
+
+def shard_of(pictures: Sequence[Picture], shard: tuple[int, int]) -> list[Picture]:
+    """Part i of n of the pictures, every n-th one."""
+    number, count = shard
+    return [picture for index, picture in enumerate(pictures) if index % count == number % count]
