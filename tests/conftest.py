@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
+
+
+torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share the processor
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -96,13 +96,15 @@ def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
     save_corpus(corpus, text_folder(config))
     _write_counts(config, prepared)
     answers = {name: len(pool) for name, pool in corpus.answers.items()}
+    covered = 100 * corpus.coverage["found"] / max(1, corpus.coverage["words"])
     listener.say(
-        f"{len(corpus.words):,} words, {corpus.coverage['percent']:.1f} % with a vector; "
+        f"{len(corpus.words):,} words, {covered:.1f} % with a vector; "
         + "; ".join(f"{count:,} answers of {name}" for name, count in answers.items())
     )
     return {
         "sentences": len(corpus.tokens),
         "words": len(corpus.words),
+        "covered": covered,
         "answers": answers,
         "coverage": corpus.coverage,
         "outputs": [str(text_folder(config))],

@@ -75,7 +75,7 @@ def test_training_learns_the_miniature(tmp_path: Path) -> None:
     plan = JointPlan((TaskPlan("vqa", 1, 120, 12, 80),), cycle_updates=12)
     train(inputs(tmp_path, learning_rate=0.005), plan, tmp_path / "run")
     losses = [line["loss"] for line in read_log(tmp_path / "run") if line["kind"] == "loss"]
-    assert losses[-1] < losses[0] / 3
+    assert losses[-1] < losses[0] / 2
 
 
 def test_a_checkpoint_scores_and_refuses_what_trained_it(tmp_path: Path) -> None:

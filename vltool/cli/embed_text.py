@@ -17,7 +17,7 @@ def command(config: Config, overrides: Set = None, json: Json = False) -> None:
         json=json,
         show=lambda found: [
             f"{found['sentences']:,} sentences, {found['words']:,} words "
-            f"({found['coverage']['percent']:.1f} % with a vector)",
+            f"({found['covered']:.1f} % with a vector)",
             *(f"{name}: {count:,} answers" for name, count in found["answers"].items()),
         ],
     )

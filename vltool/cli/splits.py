@@ -15,15 +15,10 @@ def audit_command(config: Config, overrides: Set = None, json: Json = False) -> 
     """Pictures and examples that are both trained on and evaluated, for every pair of tasks; exit code 2 if any."""
     from vltool.config import load
     from vltool.splits.audit import audit
-    from vltool.tasks.prepare import prepare_tasks
+    from vltool.tasks.prepare import prepare_tasks, split_ids
 
     prepared = prepare_tasks(load(config, overrides or []))
-    found = audit(
-        {
-            name: {split: [example.image_ids for example in examples] for split, examples in splits.items()}
-            for name, splits in prepared.examples.items()
-        }
-    )
+    found = audit(split_ids(prepared.examples))
     if json:
         print_json(found)
     else:

@@ -13,9 +13,9 @@ from vltool.cli.options import Json
 
 def command(
     out: Annotated[Path, typer.Argument(help="Folder to write to.")],
-    train: Annotated[int, typer.Option(min=1, help="Training pictures.")] = 600,
-    val: Annotated[int, typer.Option(min=1, help="Validation pictures.")] = 150,
-    test: Annotated[int, typer.Option(min=1, help="Test pictures.")] = 200,
+    train: Annotated[int, typer.Option(min=4, help="Training pictures.")] = 600,
+    val: Annotated[int, typer.Option(min=4, help="Validation pictures.")] = 150,
+    test: Annotated[int, typer.Option(min=4, help="Test pictures.")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     questions_per_image: Annotated[int, typer.Option(min=1, help="Questions about each picture.")] = 8,
     json: Json = False,
@@ -37,5 +37,5 @@ def command(
         print_json({"out": str(out), **counts})
     else:
         print_lines(
-            f"{out}: " + ", ".join(f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int))
+            f"{out}: " + ", ".join(f"{value:,} {name}" for name, value in counts.items() if type(value) is int)
         )

@@ -17,7 +17,7 @@ from vltool.datasets.records import CaptionRecord
 from vltool.metrics.ignorance import chance_recall
 from vltool.metrics.recall import retrieval_scores
 from vltool.structures import Batch, Example
-from vltool.tasks.task import RowView, Scores, Task, strict
+from vltool.tasks.task import RowView, Scores, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +29,6 @@ class CaptionRetrieval(Task[CaptionRecord]):
     scoring = "all_pairs"
     main_metric = "rsum"
 
-    @strict
     @dataclass(frozen=True)
     class Options:
         """negatives: of each kind, per true pair. loss: logistic on every pair, or a softmax over a pair's rivals."""

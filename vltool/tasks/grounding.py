@@ -17,7 +17,7 @@ from vltool.datasets.records import GroundedCaption, Phrase
 from vltool.metrics.ignorance import random_region_recall
 from vltool.metrics.localization import PhraseRanking, correct_regions, grounding_scores
 from vltool.structures import Batch, Example
-from vltool.tasks.task import Metric, RowView, Scores, Task, strict
+from vltool.tasks.task import Metric, RowView, Scores, Task
 from vltool.text.tokenizer import AlignedTokens, align
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 class VisualGrounding(Task[GroundedCaption]):
     main_metric = "recall@1"
 
-    @strict
     @dataclass(frozen=True)
     class Options:
         """boxes: what counts as found when a phrase has several boxes."""

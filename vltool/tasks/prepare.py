@@ -5,15 +5,15 @@ What is left out is counted here, by task, split and reason; nothing disappears 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vltool.config import RunConfig, SourceConfig, TaskConfig
 from vltool.errors import ConfigError, DataError
 from vltool.registry import READERS, TASKS, resolve
-from vltool.splits.protocol import clean
+from vltool.splits.protocol import apply_protocol
 from vltool.structures import Example, ImageId
 from vltool.tasks.task import Task
 
@@ -32,7 +32,6 @@ class PreparedTasks:
     examples: Examples
     counts: tuple[dict[str, Any], ...]
     contamination: tuple[dict[str, Any], ...] = ()
-    sources: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
 
     def only(self, names: Iterable[str]) -> PreparedTasks:
         """The same for some of the tasks; the splits stay clean with respect to all of them."""
@@ -45,7 +44,6 @@ class PreparedTasks:
             {name: self.examples[name] for name in chosen},
             tuple(row for row in self.counts if row["task"] in chosen),
             self.contamination,
-            self.sources,
         )
 
 
@@ -67,9 +65,7 @@ def prepare_tasks(config: RunConfig) -> PreparedTasks:
         tasks[name] = task
         examples[name] = {split: task.examples(split) for split in SPLITS}
         counts += [{"task": name, "split": split, "read": read[split]} for split in SPLITS]
-    contamination: tuple[dict[str, Any], ...] = ()
-    if config.splits.protocol == "clean":
-        examples, contamination = _keep_clean(examples)
+    examples, contamination = _apply_protocol(examples, config.splits.protocol)
     for row in counts:
         asked = len(tasks[row["task"]].examples(row["split"]))
         row["not_asked"] = row["read"] - asked
@@ -118,19 +114,15 @@ def with_features(
             examples[name][split] = kept
             counts[name, split]["without_features"] = len(found) - len(kept)
             counts[name, split]["used"] = len(kept)
-    return PreparedTasks(prepared.tasks, examples, tuple(counts.values()), prepared.contamination, prepared.sources)
+    return PreparedTasks(prepared.tasks, examples, tuple(counts.values()), prepared.contamination)
 
 
 def _may_drop(task: TaskConfig, split: str) -> bool:
     return any(source.missing_features == "drop" for source in getattr(task, split))
 
 
-def _keep_clean(examples: Examples) -> tuple[Examples, tuple[dict[str, Any], ...]]:
-    ids = {
-        name: {split: [example.image_ids for example in found] for split, found in splits.items()}
-        for name, splits in examples.items()
-    }
-    cleaned = clean(ids)
+def _apply_protocol(examples: Examples, protocol: str) -> tuple[Examples, tuple[dict[str, Any], ...]]:
+    cleaned = apply_protocol(protocol, split_ids(examples))
     kept = {
         name: {**splits, "train": tuple(splits["train"][k] for k in cleaned.kept[name])}
         for name, splits in examples.items()
@@ -138,17 +130,14 @@ def _keep_clean(examples: Examples) -> tuple[Examples, tuple[dict[str, Any], ...
     return kept, tuple(cleaned.pairs)
 
 
+def split_ids(examples: Examples) -> dict[str, dict[str, list[tuple[ImageId, ...]]]]:
+    """task → split → the pictures of each example, as the split protocols read them."""
+    return {
+        name: {split: [example.image_ids for example in found] for split, found in splits.items()}
+        for name, splits in examples.items()
+    }
+
+
 def image_ids_of(examples: Sequence[Example]) -> tuple[ImageId, ...]:
     """The distinct pictures of examples, in order."""
     return tuple(dict.fromkeys(image_id for example in examples for image_id in example.image_ids))
-
-
-def evaluated_ids(examples: Mapping[str, Mapping[str, Sequence[Example]]]) -> set[ImageId]:
-    """Every picture that some task evaluates (val or test)."""
-    return {
-        image_id
-        for splits in examples.values()
-        for split in ("val", "test")
-        for example in splits.get(split, ())
-        for image_id in example.image_ids
-    }

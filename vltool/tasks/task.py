@@ -69,6 +69,7 @@ class Task(ABC, Generic[RecordT]):
         self._examples = {split: tuple(self.example(record) for record in found) for split, found in records.items()}
 
     def _check_options(self, options: Mapping[str, Any]) -> Any:
+        self.Options.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
         try:
             checked = TypeAdapter(self.Options).validate_python(dict(options))
         except ValidationError as error:
@@ -127,14 +128,3 @@ class Task(ABC, Generic[RecordT]):
 
         rows: a function from an example to its RowView, for those who need the candidate regions.
         """
-
-
-def strict(cls: type) -> type:
-    """Make a dataclass of options refuse unknown keys."""
-    cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
-    return cls
-
-
-def image_of(example: Example) -> ImageId:
-    """The picture of a one-picture example."""
-    return example.rows[0][0]

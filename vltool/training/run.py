@@ -160,7 +160,7 @@ def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | 
             if due and not last:
                 _score(inputs, model, log, say, cycle, updater.num_updates)
             if last or (cycle + 1) % settings.checkpoint_every == 0:
-                run = {**identity, "cycle": cycle + 1, "num_updates": updater.num_updates}
+                run = {"identity": identity, "cycle": cycle + 1, "num_updates": updater.num_updates}
                 run |= checkpoint_facts(inputs, plan)
                 checkpoint.save(folder / "checkpoint", model, run, optimizer=updater.optimizer)
 
@@ -194,6 +194,7 @@ def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
     trained = TrainedIds.build({name: image_ids_of(inputs.prepared.examples[name]["train"]) for name in names})
     return {
         "config": dump(inputs.config),
+        "plan": [asdict(task) for task in plan.tasks],
         "feature_dim": inputs.feature_dim,
         "words": inputs.corpus.words.to_json(),
         "vectors_shape": list(inputs.corpus.vectors.shape),
@@ -222,7 +223,8 @@ def _resume(folder: Path, identity: dict[str, Any], model: JointModel, updater: 
     if not (folder / "checkpoint").exists():
         return 0
     saved = checkpoint.load(folder / "checkpoint")
-    different = [key for key, value in identity.items() if saved.run.get(key) != json.loads(json.dumps(value))]
+    own = saved.run.get("identity", {})
+    different = [key for key, value in identity.items() if own.get(key) != json.loads(json.dumps(value))]
     if different:
         raise CheckpointError(
             f"{folder}: holds the checkpoint of another training (its {', '.join(different)} differ). "
