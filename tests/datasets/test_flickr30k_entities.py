@@ -115,7 +115,7 @@ def test_lists_choose_pictures_and_unrelated_captions_are_left_out(tmp_path: Pat
     with pytest.raises(DataError, match=r"1 of its 2 pictures have no file in .*Sentences, first 9\.txt"):
         flickr30k_entities.read(files=files, split="train")
     files["unrelated"].write_text("7 0\n")
-    with pytest.raises(DataError, match=r"line\[1\].*expected a picture and the number of a sentence"):
+    with pytest.raises(DataError, match=r"UNRELATED: line 1: expected a picture and the number of a sentence"):
         flickr30k_entities.read(files=files, split="val")
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vltool.datasets.checks import Place
+from vltool.datasets.checks import Place, shown
 from vltool.datasets.entities_annotation import EntityBoxes, parse_annotation
 from vltool.datasets.entities_sentence import parse_sentence
 from vltool.datasets.id_lists import read_names
@@ -24,6 +24,7 @@ from vltool.datasets.records import GroundedCaption, Phrase
 from vltool.datasets.sources import Folder, decode, pick, read_text, require
 from vltool.errors import DataError
 
+_SENTENCES = {str(number) for number in range(1, 100)}
 DEFAULT_IMAGE_ID = "flickr30k:{stem}"
 
 
@@ -61,8 +62,11 @@ def read_unrelated(path: Path | str) -> frozenset[tuple[str, int]]:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if len(words) != 2 or not (words[1].isascii() and words[1].isdigit()) or not 1 <= int(words[1][:9]) <= 99:
-            Place(path, "line", number).fail("", "a picture and the number of a sentence, as in 129602216 5", line)
+        if len(words) != 2 or words[1] not in _SENTENCES:
+            raise DataError(
+                f"{path}: line {number}: expected a picture and the number of a sentence, as in 129602216 5, found "
+                f"{shown(line)}"
+            )
         found.add((words[0], int(words[1]) - 1))
     return frozenset(found)
 
@@ -104,4 +108,4 @@ def _read_picture(
             )
             for phrase in phrases
         )
-        yield GroundedCaption(namer(stem), index, tokens, grounded, picture.height, picture.width)
+        yield GroundedCaption(namer(stem, path), index, tokens, grounded, picture.height, picture.width)

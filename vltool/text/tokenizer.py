@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +28,7 @@ Span = tuple[int, int]
 _LONGEST_RUN = 200
 _LONG_RUN = re.compile(rf"\S{{{_LONGEST_RUN + 1},}}")
 _BATCH = 2000
+_CACHED = 100_000
 
 
 class Token(NamedTuple):
@@ -59,8 +60,9 @@ class AlignedTokens:
         return start, stop
 
 
+@lru_cache(maxsize=_CACHED)
 def tokenize(text: str) -> Tokens:
-    """The lower-case tokens of a text; none for white space alone. Raises DataError if it is not Unicode text."""
+    """The lower-case tokens of a text; none for white space alone. Cached. Raises DataError if it is not Unicode."""
     return tuple(token.word for token in tokens_with_places(text))
 
 
