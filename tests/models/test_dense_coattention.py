@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from vltool.errors import ConfigError
 from vltool.models.dense_coattention import DenseCoattentionEncoder
+from vltool.models.encoder import Encoder
 from vltool.structures import Batch
 
 MakeEncoder = Callable[..., DenseCoattentionEncoder]
@@ -39,6 +40,16 @@ def test_rows_that_share_an_image_give_the_same_as_each_row_alone(make_encoder: 
         state = encoder(alone, level=3)
         torch.testing.assert_close(state.text[0], together.text[k], rtol=0, atol=1e-12)
         torch.testing.assert_close(state.image[0], together.image[k], rtol=0, atol=1e-12)
+
+
+def test_shared_projections_have_the_gradients_of_the_plain_layers(make_encoder: MakeEncoder, batch: Batch) -> None:
+    encoder = make_encoder()
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    gradients = []
+    for state in (encoder(batch, level=3), Encoder.forward(encoder, batch, level=3)):
+        loss = state.text[state.token_mask].sin().sum() + state.image[state.region_mask].cos().sum()
+        gradients.append(torch.autograd.grad(loss, parameters))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 def test_more_padding_changes_nothing(make_encoder: MakeEncoder, batch: Batch) -> None:

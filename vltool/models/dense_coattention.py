@@ -27,13 +27,16 @@ __all__ = ["DenseCoattentionEncoder", "DenseCoattentionLayer"]
 class DenseCoattentionEncoder(Encoder):
     """Regions projected and normalised, words through a biLSTM, then a stack of dense co-attention layers.
 
-    word_vectors: (V, E), one row per token id. feature_dim: D of the region features.
-    region_positions adds a learned linear map of the boxes to the projected regions; the paper has no such thing.
+    word_vectors: (vocabulary size, E), one row per token id. feature_dim: D of the region features. The rest: Options.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """What a configuration may say about this encoder."""
+        """What a configuration may say about this encoder; section 3.2 and the authors' public code, except the last.
+
+        dropout: on fully connected layers, after their ReLU. train_word_vectors: they are frozen otherwise.
+        region_positions: add a learned linear map of the boxes to the regions; ours, not the paper's.
+        """
 
         width: int = 1024  # d
         num_levels: int = 5  # L

@@ -28,8 +28,9 @@ def prepare_regions(layer: DenseCoattentionLayer, image: Tensor, mask: Tensor) -
 
 
 def _prepare(features: Tensor, mask: Tensor, affinity: nn.Linear, *, own: nn.Linear, other: nn.Linear) -> PreparedSide:
+    """own: the side's own fuse, with its W1; other: the other side's, whose W2 this side is attended through."""
     width = features.shape[-1]
-    own_weight, attended_weight = own.weight[:, :width], other.weight[:, width:]  # W1 of this side, W2 of the other
+    own_weight, attended_weight = own.weight[:, :width], other.weight[:, width:]
     projections = {
         "affinity": affinity(features),
         "own": F.linear(features, own_weight, own.bias),
