@@ -1,0 +1,217 @@
+"""The page: every table, chart and attention figure of one or more runs in a single HTML file without scripts.
+
+Nothing in it comes from elsewhere, and the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from vltool import __version__
+from vltool.config import RunConfig, dump
+from vltool.errors import ConfigError
+from vltool.report import data_tables, search_tables, tables
+from vltool.report.exhibits import Gallery, build_gallery
+from vltool.report.figures import Chart, learning_curves, level_chart
+from vltool.report.picture_files import find_pictures, load_pixels
+from vltool.report.pictures import draw_panel
+from vltool.report.run_files import RunFiles, read_run
+from vltool.report.sentences import ExhibitView, PanelView, caption_of, words_of
+from vltool.report.table import Table
+
+Say = Callable[[str], None]
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a run's page. A block is a table, a chart, or a sentence on what is missing."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[Table | Chart | str] = ()
+    text: Sequence[str] = ()
+    exhibits: Sequence[ExhibitView] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    listing_title: str = ""
+    listing: str = ""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run, ready for the template. prefix: keeps the anchors of several runs apart."""
+
+    name: str
+    prefix: str
+    lede: str
+    findings: list[str] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+
+
+def write_report(config: RunConfig | Sequence[RunConfig], path: Path | None = None, *, say: Say | None = None) -> Path:
+    """Write the page of one run, or of several, and give its path (default: `out`/report.html of the first).
+
+    What a run has not made yet is said in its section. Raises DataError for a file of the run that is damaged.
+    """
+    configs = [config] if isinstance(config, RunConfig) else list(config)
+    if not configs:
+        raise ConfigError("a report needs at least one run")
+    path = path or configs[0].out_dir / REPORT_NAME
+    html = render([read_run(found) for found in configs], say=say)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.writing")
+    draft.write_text(html, encoding="utf-8")
+    os.replace(draft, path)
+    return path
+
+
+def render(runs: Sequence[RunFiles], *, say: Say | None = None) -> str:
+    """The whole page as text."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string(
+        package_files("vltool.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    )
+    several = len(runs) > 1
+    return template.render(
+        title=" and ".join(run.config.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs",
+        version=__version__,
+        comparison=tables.comparison(runs) if several else None,
+        runs=[run_view(run, prefix=f"run{k + 1}-" if several else "", say=say) for k, run in enumerate(runs)],
+    )
+
+
+def run_view(files: RunFiles, *, prefix: str = "", say: Say | None = None) -> RunView:
+    """Everything the page says about one run."""
+    gallery = build_gallery(files, say=say)
+    (say or (lambda text: None))("drawing the page")
+    sections = [
+        Section("summary", "Summary", _summaries(files)),
+        Section("paper", "In the layout of the paper", _paper_blocks(files), text=PAPER_TEXT),
+        Section("curves", "Learning curves", [learning_curves(files), data_tables.trainings(files)]),
+        Section("layers", "Chosen layers", [level_chart(files), search_tables.levels(files)], text=LAYERS_TEXT),
+        Section("trials", "Trials of the search", [search_tables.trials(files)]),
+        _attention_section(files, gallery, prefix),
+        Section(
+            "data",
+            "Examples and clean splits",
+            [data_tables.examples(files), data_tables.contamination(files)],
+            text=data_tables.scored_clean(files),
+        ),
+        Section("features", "Features and words", [data_tables.store(files), data_tables.words(files)]),
+        Section(
+            "run",
+            "How it was run",
+            [data_tables.stages(files), data_tables.software()],
+            facts=_facts(files),
+            listing_title="The whole configuration",
+            listing=yaml.safe_dump(dump(files.config), sort_keys=False, allow_unicode=True, width=100),
+        ),
+    ]
+    return RunView(files.config.name, prefix, _lede(files), findings(files), sections)
+
+
+PAPER_TEXT = (
+    "The published rows were reached on other, far larger data. They stand here for the layout, so that a run on the "
+    "same data can be read beside them.",
+)
+LAYERS_TEXT = (
+    "Each task was trained alone at every level of its grid; the joint model reads it at the level that won.",
+)
+ATTENTION_TEXT = (
+    "The figures are taken evenly from the split, the first right and the first wrong in turn, each about "
+    "another picture; nobody chose them.",
+)
+
+
+def findings(files: RunFiles) -> list[str]:
+    """The main score of each task on the test split, in words."""
+    return [line for task in files.task_names if (line := _finding(files, task))]
+
+
+def _finding(files: RunFiles, task: str) -> str:
+    metric = files.main_metric(task)
+    records = {model: files.evaluations.get((model, "test"), {}) for model in tables.MODELS}
+    scores = {model: record.get("tasks", {}).get(task, {}).get(metric) for model, record in records.items()}
+    ignorance = {k: v for record in records.values() for k, v in record.get("ignorance", {}).get(task, {}).items()}
+    joint, single = scores["joint"], scores["single"]
+    if joint is None and single is None:
+        return ""
+    parts = [
+        f"{value:.1f} {name}"
+        for name, value in (("jointly trained", joint), ("trained alone", single))
+        if value is not None
+    ]
+    without = {
+        heading: ignorance.get(f"{prefix}.{metric}" if prefix else metric)
+        for prefix, heading in tables.BASELINES.items()
+    }
+    parts += [f"{value:.1f} by {heading.lower()}" for heading, value in without.items() if value is not None]
+    return f"{task}, {metric} on the test split: {', '.join(parts)}."
+
+
+def _lede(files: RunFiles) -> str:
+    config = files.config
+    names = ", ".join(files.task_names)
+    joint = files.trainings.get("joint")
+    trained = f" Joint training of {joint.num_updates:,} updates." if joint and joint.val else ""
+    num_trials = sum(len(found) for found in files.trials.values())
+    searched = f" Layer search of {num_trials} trials." if num_trials else ""
+    return (
+        f"Tasks: {names}. Encoder: {config.encoder.name}. Splits: protocol {config.splits.protocol}.{searched}{trained}"
+    )
+
+
+def _summaries(files: RunFiles) -> list[Table | str]:
+    splits = dict.fromkeys(["test", *(split for _, split in files.evaluations)])
+    return [tables.summary(files, split) for split in splits]
+
+
+def _paper_blocks(files: RunFiles) -> list[Table | str]:
+    found: list[Table | str] = [table for _, table in tables.paper_tables(files)]
+    return found or ["None of the run's tasks is one of the paper's."]
+
+
+def _attention_section(files: RunFiles, gallery: Gallery, prefix: str) -> Section:
+    wanted = {image_id for exhibit in gallery.exhibits for image_id in exhibit.image_ids}
+    paths = find_pictures(files.config, wanted)
+    views = []
+    for number, exhibit in enumerate(gallery.exhibits, start=1):
+        panels = [
+            PanelView(
+                draw_panel(panel, load_pixels(paths.get(panel.image_id))), panel.heading, words_of(panel), panel.lines
+            )
+            for panel in exhibit.panels
+        ]
+        views.append(ExhibitView(f"{prefix}figure-{number}", number, panels, caption_of(exhibit)))
+    return Section(
+        "attention",
+        "What the model looks at",
+        blocks=[] if views else ["There are no attention figures."],
+        text=[*(ATTENTION_TEXT if views else ()), *gallery.notes],
+        exhibits=views,
+    )
+
+
+def _facts(files: RunFiles) -> list[tuple[str, str]]:
+    config = files.config
+    seeds: dict[str, Any] = {"run": config.seed}
+    if config.world is not None:
+        seeds["world"] = config.world.seed
+    return [
+        ("Run", config.name),
+        ("Folder", config.out),
+        ("Stages", ", ".join(config.stages)),
+        ("Seeds", ", ".join(f"{name} {seed}" for name, seed in seeds.items())),
+        ("Encoder", ", ".join([config.encoder.name, *(f"{k} {v}" for k, v in config.encoder.options.items())])),
+        ("Device, precision", f"{config.training.device}, {config.training.precision}"),
+    ]

@@ -1,0 +1,183 @@
+"""What a run left on disk, read once; a part that was never made is None or empty, a damaged one is an error.
+
+<out>/
+  config.json  counts.json  plan.json
+  stages/<stage>.json                            how long each stage took
+  text/coverage.json
+  search/trials.csv                              every trial of the search, the failed ones too
+  search/<task>/<cell>/{log.jsonl,result.json}   single-task trainings
+  training/<name>/{log.jsonl,result.json}        "joint", or task names joined by "+"
+  eval/<model>-<split>.json                      model: joint or single
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from vltool.config import STAGES, RunConfig
+from vltool.errors import DataError, StoreError
+from vltool.registry import TASKS, resolve
+from vltool.structures import TaskPlan
+from vltool.training.run_log import read_log
+from vltool.training.schedule import JointPlan
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, of a search or of all tasks. val: None while it is not finished."""
+
+    name: str
+    folder: Path
+    plan: JointPlan | None
+    log: list[dict[str, Any]]
+    val: dict[str, dict[str, float]] | None
+    num_updates: int = 0
+    seconds: float = 0.0
+    seconds_waiting: float = 0.0
+
+    def level(self, task: str) -> int | None:
+        """l(i) of a task, if this training has it."""
+        return next((item.level for item in self.plan.tasks if item.task == task), None) if self.plan else None
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Everything the report reads. trials: task → trainings; evaluations: (model, split) → what `eval` wrote."""
+
+    config: RunConfig
+    plan: dict[str, Any] | None
+    trials: dict[str, list[Training]]
+    failed_trials: list[dict[str, Any]]
+    trainings: dict[str, Training]
+    evaluations: dict[tuple[str, str], dict[str, Any]]
+    counts: dict[str, Any] | None
+    coverage: dict[str, Any] | None
+    store_header: dict[str, Any] | None
+    stage_seconds: dict[str, float]
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return tuple(self.config.tasks)
+
+    def task_type(self, task: str) -> str:
+        """The task's name in the registry."""
+        return self.config.tasks[task].type or task if task in self.config.tasks else task
+
+    def main_metric(self, task: str) -> str:
+        """The score by which the task's trials are compared."""
+        return str(resolve(TASKS, self.task_type(task), kind="task").main_metric)
+
+    def chosen(self, task: str) -> dict[str, Any] | None:
+        """metric, score, runner_up and folder of the trial that won the task's search."""
+        return (self.plan or {}).get("chosen", {}).get(task)
+
+    def chosen_trial(self, task: str) -> Training | None:
+        """The winning trial itself, wherever the run's folder has been moved to."""
+        chosen = self.chosen(task)
+        cell = Path(chosen["folder"]).name if chosen else ""
+        return next((trial for trial in self.trials.get(task, []) if trial.name == cell), None)
+
+    def best_model(self, task: str) -> tuple[str, Training] | None:
+        """(joint | tasks | single, training) with a checkpoint for `task`, of the most tasks; None if there is none."""
+        several = sorted(self.trainings.values(), key=lambda found: -len(found.plan.tasks) if found.plan else 0)
+        single = self.chosen_trial(task)
+        for training in [*several, *([single] if single else [])]:
+            if training.level(task) and (training.folder / "checkpoint" / "run.json").exists():
+                return ("single" if training is single else training.name), training
+        return None
+
+
+def read_run(config: RunConfig) -> RunFiles:
+    """What the run of `config` left below its folder. Raises DataError for a file that is there but damaged."""
+    out = config.out_dir
+    return RunFiles(
+        config=config,
+        plan=_read_json(Path(config.training.plan)),
+        trials={task: read_trainings(out / "search" / task) for task in config.tasks},
+        failed_trials=_failed_trials(out / "search" / "trials.csv"),
+        trainings={found.name: found for found in read_trainings(out / "training")},
+        evaluations=_read_evaluations(out / "eval"),
+        counts=_read_json(out / "counts.json"),
+        coverage=_read_json(out / "text" / "coverage.json"),
+        store_header=_read_store_header(config.features.store),
+        stage_seconds=_stage_seconds(out / "stages"),
+    )
+
+
+def read_trainings(folder: Path) -> list[Training]:
+    """Every training below `folder`, by name."""
+    if not folder.is_dir():
+        return []
+    return [read_training(found) for found in sorted(folder.iterdir()) if (found / "log.jsonl").exists()]
+
+
+def read_training(folder: Path) -> Training:
+    """One training's log and result; its plan also from the checkpoint while it is not finished."""
+    finished = _read_json(folder / "result.json")
+    identity = finished["identity"] if finished else _read_json(folder / "checkpoint" / "run.json")
+    result = finished["result"] if finished else {}
+    return Training(
+        name=folder.name,
+        folder=folder,
+        plan=None if identity is None else _plan(identity, folder),
+        log=read_log(folder),
+        val=result.get("val"),
+        num_updates=int(result.get("num_updates", 0)),
+        seconds=float(result.get("seconds", 0.0)),
+        seconds_waiting=float(result.get("seconds_waiting", 0.0)),
+    )
+
+
+def _plan(identity: dict[str, Any], folder: Path) -> JointPlan:
+    try:
+        tasks = TypeAdapter(tuple[TaskPlan, ...]).validate_python(identity["plan"])
+        return JointPlan(tasks, int(identity["cycle_updates"]))
+    except (KeyError, ValidationError) as error:
+        raise DataError(f"{folder}: not the result of a training ({error}). Train again, or remove it") from error
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}). Remove it and run the stage that writes it again") from error
+
+
+def _read_evaluations(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    found = {}
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        record = _read_json(path)
+        if isinstance(record, dict) and {"model", "split", "tasks"} <= set(record):  # predictions lie beside them
+            found[record["model"], record["split"]] = record
+    return found
+
+
+def _failed_trials(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [dict(row) for row in csv.DictReader(file) if row.get("error")]
+
+
+def _read_store_header(path: str) -> dict[str, Any] | None:
+    if not Path(path).exists():
+        return None
+    from vltool.features.store import RegionStore
+
+    try:
+        return dict(RegionStore.open(path).header)
+    except StoreError as error:
+        return {"error": str(error)}
+
+
+def _stage_seconds(folder: Path) -> dict[str, float]:
+    found = {name: _read_json(folder / f"{name}.json") for name in STAGES}
+    return {name: float(marker["seconds"]) for name, marker in found.items() if marker}

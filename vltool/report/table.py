@@ -1,0 +1,97 @@
+"""A table of the page: a data frame, what is bold in it, and how its rows are grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
+
+import pandas as pd
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell as it is written."""
+
+    text: str
+    numeric: bool = False
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under one heading. published: they are another system's, reached on other data."""
+
+    heading: str
+    rows: list[list[Cell]]
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """frame: the columns as shown, numbers as numbers. decimals: of a column's numbers, 1 unless named.
+
+    groups: (heading, number of rows, published), in the order of the rows; one without a heading if empty.
+    bold: places (row, column) of the best numbers. signed: columns that show a plus.
+    """
+
+    caption: str
+    frame: pd.DataFrame
+    note: str = ""
+    decimals: Mapping[str, int] = field(default_factory=dict)
+    groups: tuple[tuple[str, int, bool], ...] = ()
+    bold: frozenset[tuple[int, str]] = frozenset()
+    signed: frozenset[str] = frozenset()
+    collapsed: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        return [str(name) for name in self.frame.columns]
+
+    def numeric(self, column: str) -> bool:
+        """Whether a column is set flush right."""
+        return pd.api.types.is_numeric_dtype(self.frame[column])
+
+    def grouped(self) -> Iterator[Group]:
+        """The rows as they are written, under their headings."""
+        start = 0
+        for heading, count, published in self.groups or (("", len(self.frame), False),):
+            yield Group(heading, [self._row(place) for place in range(start, start + count)], published)
+            start += count
+
+    def _row(self, place: int) -> list[Cell]:
+        return [
+            Cell(
+                written(self.frame[column].iloc[place], self.decimals.get(column, 1), signed=column in self.signed),
+                self.numeric(column),
+                (place, column) in self.bold,
+            )
+            for column in self.columns
+        ]
+
+
+def written(value: Any, decimals: int = 1, *, signed: bool = False) -> str:
+    """A number or a word as a table shows it; what is not known is a dash."""
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return NOTHING
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return f"{int(value):,}"
+    if isinstance(value, Real) and not isinstance(value, bool):
+        text = f"{float(value):+,.{decimals}f}" if signed else f"{float(value):,.{decimals}f}"
+        return text.replace("-", "−")
+    return str(value)
+
+
+def best_places(
+    frame: pd.DataFrame, row: int, columns: list[str], *, decimals: int, lower: bool = False
+) -> set[tuple[int, str]]:
+    """The places of a row's best numbers among `columns`; numbers that look equal are equally good."""
+    found = {column: frame[column].iloc[row] for column in columns}
+    rounded = {column: round(float(value), decimals) for column, value in found.items() if pd.notna(value)}
+    if len(rounded) < 2:
+        return set()
+    best = min(rounded.values()) if lower else max(rounded.values())
+    return {(row, column) for column, value in rounded.items() if value == best}
