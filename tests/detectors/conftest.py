@@ -6,15 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
-
-torch.set_num_threads(1)  # networks this small lose more by waiting for a second thread than it gives
 
 
 def golden_folders() -> list[Path]:
     """Folders with config.yaml, model.pth, image.png and expected.npz, one per case."""
-    shared = Path(__file__).parents[3] / "shared" / "golden"
-    roots = [shared, *map(Path, filter(None, os.environ.get("VLTOOL_GOLDEN", "").split(os.pathsep)))]
+    shared = Path(os.environ.get("VLTOOL_SHARED", Path(__file__).parents[3] / "shared"))
+    roots = [shared / "golden", *map(Path, filter(None, os.environ.get("VLTOOL_GOLDEN", "").split(os.pathsep)))]
     cases: list[Path] = []
     for root in roots:
         for folder in (root, root / "detectron2"):

@@ -1,4 +1,4 @@
-"""A process that describes pictures: `python -m vltool.features.worker DESCRIPTOR`, started by `workers.py`.
+"""A process that describes pictures, started by `workers.py`: `main(DESCRIPTOR)`.
 
 It reads a Setup and then Jobs from the connection, and answers each with an Outcome, or a traceback. It ends when
 the connection does, however the other side ended.
@@ -7,7 +7,6 @@ the connection does, however the other side ended.
 from __future__ import annotations
 
 import signal
-import sys
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -57,16 +56,13 @@ def serve(connection: Connection) -> None:
         connection.send(answer(connection.recv(), setup))
 
 
-def main() -> None:
+def main(descriptor: int) -> None:
+    """Serves on the connection behind a file descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the connection
-    with Connection(int(sys.argv[1])) as connection:
+    with Connection(descriptor) as connection:
         try:
             serve(connection)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
         except Exception:  # noqa: BLE001 - it goes to the parent, which raises it
             connection.send(Bug(traceback.format_exc()))
-
-
-if __name__ == "__main__":
-    main()

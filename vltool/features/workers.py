@@ -31,7 +31,7 @@ class Worker:
         self.connection, other = Pipe()
         search_path = os.pathsep.join(path for path in sys.path if path)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vltool.features.worker", str(other.fileno())],
+            [sys.executable, "-c", f"from vltool.features.worker import main; main({other.fileno()})"],
             pass_fds=[other.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # the parent's stdout carries results
@@ -85,7 +85,9 @@ def describe_in_parallel(jobs: Sequence[Job], setup: Setup, *, num_workers: int)
                 if answer is None:
                     num_deaths += 1
                     answer = bury(worker, waiting, num_deaths)
-                    workers[workers.index(worker)] = Worker(setup)
+                    workers.remove(worker)
+                    if waiting:
+                        workers.append(Worker(setup))
                 else:
                     num_deaths = 0
                 done[answer.number] = answer
