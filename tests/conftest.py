@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import vltool  # noqa: F401 - sets how torch's threads wait, before torch starts any
+
 ROOT = Path(__file__).parents[1]
 
 
