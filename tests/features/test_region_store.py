@@ -243,6 +243,22 @@ def test_flipped_bit_is_found_by_verify_and_get(path: Path) -> None:
         assert store.get("coco:2").num_regions == 3
 
 
+def test_lost_page_is_an_error_not_a_crash(path: Path) -> None:
+    make_store(path, count=300)
+    data = (path / "data.mdb").read_bytes()
+    pages = [data[start : start + 4096] for start in range(0, len(data), 4096)]
+    outcomes = set()
+    for number in range(2, len(pages), 4):
+        blank = [*pages[:number], bytes(4096), *pages[number + 1 :]]
+        (path / "data.mdb").write_bytes(b"".join(blank))
+        try:
+            outcomes.add("damaged" if verify(path) else "free page")
+        except StoreError as error:
+            assert "copy" in str(error).lower() or "not a vltool feature store" in str(error)
+            outcomes.add("error")
+    assert "error" in outcomes
+
+
 def test_truncated_database_is_an_error_not_a_crash(path: Path) -> None:
     make_store(path, count=100)
     data = (path / "data.mdb").read_bytes()

@@ -76,8 +76,13 @@ class Environment:
         except lmdb.MapResizedError:  # another process has let the store grow
             env.set_mapsize(0)
             transaction = env.begin(buffers=True)
-        with transaction:
-            yield transaction
+        try:
+            with transaction:
+                yield transaction
+        except lmdb.Error as error:
+            raise StoreError(
+                f"{self.folder}: data.mdb is damaged: {error}. Copy it again, or extract the features again"
+            ) from error
 
     def write(self, job: Callable[[Any], Result]) -> Result:
         """Runs `job` in a write transaction, all or nothing; the map grows until it fits."""

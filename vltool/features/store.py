@@ -8,9 +8,10 @@ two seconds), and never leaves a store that cannot be read.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from vltool.errors import DataError, StoreError
 from vltool.features import record
 from vltool.features.environment import Environment, acquire, release
+from vltool.features.folder import lock_for_writing, store_folder, unlock
 from vltool.features.header import FORMAT, VERSION, check_same_origin
 from vltool.structures import ImageId, RegionFeatures
 
@@ -206,15 +208,22 @@ class RegionStore:
         return (self.get(image_id) for image_id in self.image_ids())
 
     def damaged_ids(self) -> list[ImageId]:
-        """Ids of the records that are not what was written; reads them all."""
+        """Ids of the records that are not what was written; reads them all. StoreError where records are lost."""
         damaged = []
+        count = 0
         with self.environment.reading() as transaction:
             for key, data in transaction.cursor().iternext():
                 if bytes(key[:1]) == b"\0":
                     continue
+                count += 1
                 image_id = bytes(key).decode(errors="replace")
                 if not record.is_whole(data) or record.read_header(data)[0]["image_id"] != image_id:
                     damaged.append(ImageId(image_id))
+        if count != self.state["images"]:
+            raise StoreError(
+                f"{self.path}: {count:,} records where {self.state['images']:,} were written. "
+                "Copy the store again, or extract the features again"
+            )
         return damaged
 
     @property
@@ -275,9 +284,8 @@ class RegionStore:
             release(self._environment)
             self._environment = None
             if self._lock is not None:
-                if is_writer:  # unlocking in a forked process would unlock the writer's
-                    fcntl.flock(self._lock, fcntl.LOCK_UN)
-                os.close(self._lock)
+                # In a forked process, unlocking would unlock the writer's too.
+                unlock(self._lock) if is_writer else os.close(self._lock)
                 self._lock = None
 
     def __enter__(self) -> RegionStore:
@@ -323,38 +331,6 @@ def key_of(image_id: str) -> bytes:
     return key
 
 
-def store_folder(path: str | Path, *, create: bool = False) -> Path:
-    """The folder of a store named by itself or by its data.mdb. Raises StoreError where there is none."""
-    path = Path(path).expanduser()
-    folder = path.parent if path.name == "data.mdb" else path
-    if folder.is_file():
-        raise StoreError(f"{folder}: a file; a feature store is a folder with data.mdb in it")
-    if create:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{folder}: cannot make the store's folder: {error.strerror}") from error
-    elif not (folder / "data.mdb").is_file():
-        raise StoreError(f"{folder}: no feature store here. Make one: vltool extract-features IMAGES --out {folder}")
-    return folder
-
-
-def lock_for_writing(folder: Path) -> int:
-    """Descriptor of the locked `write.lock`; the lock ends with the process at the latest."""
-    try:
-        descriptor = os.open(folder / "write.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written to: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StoreError(
-            f"{folder}: another process is writing this store. Wait for it, or write shards to stores of their own"
-        ) from error
-    return descriptor
-
-
 def info(path: str | Path) -> dict[str, Any]:
     """What a store holds and how it was made, JSON values; see docs for the names."""
     with RegionStore.open(path) as store:
@@ -377,6 +353,37 @@ def info(path: str | Path) -> dict[str, Any]:
 
 
 def verify(path: str | Path) -> list[ImageId]:
-    """Ids of the records of a store that are not what was written; [] when all is well."""
-    with RegionStore.open(path) as store:
-        return store.damaged_ids()
+    """Ids of the records of a store that are not what was written; [] when all is well.
+
+    Raises StoreError where the database itself is damaged. Every record is read, in a process of its own: LMDB has
+    no checksums, and some damaged pages end the process that follows them.
+    """
+    folder = store_folder(path)
+    program = "import sys; from vltool.features.store import print_damaged; print_damaged(sys.argv[1])"
+    search_path = os.pathsep.join(place for place in sys.path if place)
+    child = subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": search_path, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    if child.returncode < 0:
+        raise StoreError(f"{folder}: data.mdb is damaged and cannot be read through; copy it again, or extract again")
+    if child.returncode:
+        raise RuntimeError(f"verifying {folder} failed:\n{child.stderr}")
+    answer = json.loads(child.stdout)
+    if "error" in answer:
+        raise StoreError(answer["error"])
+    return [ImageId(image_id) for image_id in answer["damaged"]]
+
+
+def print_damaged(path: str) -> None:
+    """What `verify` reads from its process: {"damaged": [ids]} or {"error": why the store cannot be read}."""
+    try:
+        with RegionStore.open(path) as store:
+            answer: dict[str, Any] = {"damaged": store.damaged_ids()}
+    except StoreError as error:
+        answer = {"error": str(error)}
+    sys.stdout.write(json.dumps(answer))

@@ -1,0 +1,46 @@
+"""The folder of a feature store: where it is, and who may write it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from vltool.errors import StoreError
+
+
+def store_folder(path: str | Path, *, create: bool = False) -> Path:
+    """The folder of a store named by itself or by its data.mdb. Raises StoreError where there is none."""
+    path = Path(path).expanduser()
+    folder = path.parent if path.name == "data.mdb" else path
+    if folder.is_file():
+        raise StoreError(f"{folder}: a file; a feature store is a folder with data.mdb in it")
+    if create:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot make the store's folder: {error.strerror}") from error
+    elif not (folder / "data.mdb").is_file():
+        raise StoreError(f"{folder}: no feature store here. Make one: vltool extract-features IMAGES --out {folder}")
+    return folder
+
+
+def lock_for_writing(folder: Path) -> int:
+    """Descriptor of the locked `write.lock`; the lock ends with the process at the latest."""
+    try:
+        descriptor = os.open(folder / "write.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written to: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"{folder}: another process is writing this store. Wait for it, or write shards to stores of their own"
+        ) from error
+    return descriptor
+
+
+def unlock(descriptor: int) -> None:
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
