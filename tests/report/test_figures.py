@@ -102,3 +102,16 @@ def test_phrases_carry_the_colour_of_their_box_and_whether_they_are_right() -> N
     words = words_of(marked())
     assert [(word.text, word.mark) for word in words] == [("a red box", "1✓"), ("on", ""), ("sand", "2✗")]
     assert words[0].style != words[2].style
+
+
+def test_punctuation_stands_close() -> None:
+    tokens = ("do", "n't", "look", ",", "it", "'s", "a", "t-shirt", ".")
+    assert "".join(word.space + word.text for word in words_of(panel(tokens=tokens, word_weights=None))) == (
+        " don't look, it's a t-shirt."
+    )
+
+
+def test_phrases_that_share_a_region_are_both_seen() -> None:
+    shared = [Mark(f"phrase {k}", (k, k + 1), (2, 2, 10, 10), 0.5, False, ()) for k in range(2)]
+    both = draw_panel(panel(marks=tuple(shared)), None)
+    assert both.source != draw_panel(panel(marks=(shared[1], shared[1])), None).source

@@ -165,6 +165,7 @@ def test_comparison_puts_runs_in_columns(files: RunFiles, tmp_path: Path) -> Non
 def test_numbers_are_written_the_same_everywhere() -> None:
     assert [written(v, 1) for v in (None, float("nan"), 3, 12345, 1.25, "a")] == ["–", "–", "3", "12,345", "1.2", "a"]
     assert written(-0.5, 2, signed=True) == "−0.50" and written(0.5, 1, signed=True) == "+0.5"
+    assert written(-0.04, 1, signed=True) == "0.0"
 
 
 def test_nothing_is_best_of_one() -> None:

@@ -79,7 +79,7 @@ def store(files: RunFiles) -> Table | str:
     """Where the region features come from, as the store's header says it."""
     if files.store_header is None:
         return f"There is no feature store at {files.config.features.store} yet. The stage extract-features makes it."
-    rows = [(key.replace("_", " "), _spelled(value)) for key, value in files.store_header.items() if value != []]
+    rows = [(key.replace("_", " "), _spelled(value)) for key, value in files.store_header.items()]
     return _pairs("Detector and feature store", rows)
 
 
@@ -157,6 +157,8 @@ def _pairs(caption: str, rows: list[tuple[str, str]]) -> Table:
 
 
 def _spelled(value: Any) -> str:
+    if value in ([], {}, ""):
+        return "none"
     if isinstance(value, dict) and len(value) > _LISTED:
         return f"({len(value)} settings)"
     if isinstance(value, dict):

@@ -22,9 +22,10 @@ MIN_PER_TASK = 3
 
 @dataclass(frozen=True)
 class Gallery:
-    """Figures of every task, and sentences on what could not be shown or must be known beside them."""
+    """Figures of every task, by which model they were seen, and what could not be shown or is not clean."""
 
     exhibits: list[Exhibit] = field(default_factory=list)
+    seen_by: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -71,7 +72,7 @@ def _add_task(
     exhibits = pick(candidates(inputs.prepared.tasks[task], looker, examples), count, used)
     gallery.exhibits.extend(exhibits)
     if exhibits:
-        gallery.notes.append(f"{task}: seen by the {name} model at level {looker.model.level(task)}.")
+        gallery.seen_by.append(f"{task} by the {name} model at level {looker.model.level(task)}")
     else:
         gallery.notes.append(f"{task}: there is no attention to show.")
 

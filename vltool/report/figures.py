@@ -18,6 +18,9 @@ from vltool.report.search_tables import best_by_level, trial_scores
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, which people who see colours differently can tell apart."""
 
+LEAST_SPAN = 2.0
+"""Points that the axis of a score spans at least, so that a hair does not look like a hill."""
+
 SINGLE_COLOUR = "#767676"
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -175,6 +178,9 @@ def _draw_levels(axes: Axes, files: RunFiles, task: str, found: list[tuple[int, 
     axes.set_ylabel(files.main_metric(task))
     axes.set_xticks(list(best))
     axes.margins(x=0.15, y=0.15)
+    low, high = axes.get_ylim()
+    if high - low < LEAST_SPAN:
+        axes.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
 
 
 def _chosen_level(files: RunFiles, task: str) -> int | None:

@@ -128,8 +128,8 @@ LAYERS_TEXT = (
     "Each task was trained alone at every level of its grid; the joint model reads it at the level that won.",
 )
 ATTENTION_TEXT = (
-    "The figures are taken evenly from the split, the first right and the first wrong in turn, each about "
-    "another picture; nobody chose them.",
+    "Pictures of the test split: {}. They are taken evenly from the split, the first right and the first wrong in "
+    "turn, each figure about other pictures; nobody chose them."
 )
 
 
@@ -140,23 +140,15 @@ def findings(files: RunFiles) -> list[str]:
 
 def _finding(files: RunFiles, task: str) -> str:
     metric = files.main_metric(task)
-    records = {model: files.evaluations.get((model, "test"), {}) for model in tables.MODELS}
-    scores = {model: record.get("tasks", {}).get(task, {}).get(metric) for model, record in records.items()}
-    ignorance = {k: v for record in records.values() for k, v in record.get("ignorance", {}).get(task, {}).items()}
-    joint, single = scores["joint"], scores["single"]
-    if joint is None and single is None:
+    scores, ignorance = tables.task_scores(files, task, "test")
+    named = {"jointly trained": scores["joint"].get(metric), "trained alone": scores["single"].get(metric)}
+    reached = [f"{value:.1f} {name}" for name, value in named.items() if value is not None]
+    without = tables.baselines(ignorance, metric).items()
+    blind = [f"{value:.1f} ({heading.lower()})" for heading, value in without if value is not None]
+    if not reached:
         return ""
-    parts = [
-        f"{value:.1f} {name}"
-        for name, value in (("jointly trained", joint), ("trained alone", single))
-        if value is not None
-    ]
-    without = {
-        heading: ignorance.get(f"{prefix}.{metric}" if prefix else metric)
-        for prefix, heading in tables.BASELINES.items()
-    }
-    parts += [f"{value:.1f} by {heading.lower()}" for heading, value in without.items() if value is not None]
-    return f"{task}, {metric} on the test split: {', '.join(parts)}."
+    ending = f"; without looking {', '.join(blind)}" if blind else ""
+    return f"{task}, {metric} on the test split: {', '.join(reached)}{ending}."
 
 
 def _lede(files: RunFiles) -> str:
@@ -196,8 +188,8 @@ def _attention_section(files: RunFiles, gallery: Gallery, prefix: str) -> Sectio
     return Section(
         "attention",
         "What the model looks at",
-        blocks=[] if views else ["There are no attention figures."],
-        text=[*(ATTENTION_TEXT if views else ()), *gallery.notes],
+        blocks=[] if views else ["There are no attention figures.", *gallery.notes],
+        text=[ATTENTION_TEXT.format(", ".join(gallery.seen_by)), *gallery.notes] if views else (),
         exhibits=views,
     )
 

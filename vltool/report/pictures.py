@@ -27,6 +27,7 @@ _SHOWN_PX = 460  # longer side of a picture on the page
 _SHARPNESS = 2  # pixels of the file for each of the page
 _QUALITY = 84  # of the JPEG
 _LABEL_POINTS = 8.5
+_APART_PX = 5  # between the boxes of phrases that share a region
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,13 @@ def _draw_marks(axes: Axes, panel: Panel, canvas: FigureCanvasAgg) -> None:
     for place, mark in enumerate(panel.marks):
         for box in mark.truth:
             _draw_box(axes, box, mark_colour(place), width=1.6, dashed=True, halo="#fffc")
+    drawn: list[Box] = []
     for place, mark in enumerate(panel.marks):
-        _draw_box(axes, mark.box, mark_colour(place), width=2.2, halo="#fffc")
+        further = drawn.count(mark.box) * _APART_PX * panel.width / _SHOWN_PX  # phrases that share a region
+        x1, y1, x2, y2 = mark.box
+        box = (x1 - further, y1 - further, x2 + further, y2 + further)
+        _draw_box(axes, box, mark_colour(place), width=2.2, halo="#fffc")
+        drawn.append(mark.box)
     taken: list[Bbox] = []
     for place, mark in enumerate(panel.marks):
         label = f"{place + 1} {_shortened(mark.phrase)} {'✓' if mark.right else '✗'}"

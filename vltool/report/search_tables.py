@@ -102,7 +102,7 @@ def _trial_row(files: RunFiles, task: str, trial: Training, chosen: bool) -> dic
         "Step": plan and plan.step_size,
         "Validation": score,
         "Seconds": trial.seconds or None,
-        "State": "chosen" if chosen else "" if trial.val else "not finished",
+        "State": "chosen" if chosen else "" if trial.val else f"not finished: {trial.name}",
     }
 
 

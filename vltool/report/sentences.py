@@ -22,6 +22,11 @@ class Word:
     hint: str = ""
     mark: str = ""
 
+    @property
+    def space(self) -> str:
+        """What stands before the word: nothing before punctuation and the second half of "do n't"."""
+        return " " if self.text[:1].isalnum() and self.text != "n't" else ""
+
 
 @dataclass(frozen=True)
 class PanelView:

@@ -80,7 +80,8 @@ def written(value: Any, decimals: int = 1, *, signed: bool = False) -> str:
     if isinstance(value, Integral) and not isinstance(value, bool):
         return f"{int(value):,}"
     if isinstance(value, Real) and not isinstance(value, bool):
-        text = f"{float(value):+,.{decimals}f}" if signed else f"{float(value):,.{decimals}f}"
+        rounded = round(float(value), decimals) + 0.0  # no minus before nothing
+        text = f"{rounded:+,.{decimals}f}" if signed and rounded else f"{rounded:,.{decimals}f}"
         return text.replace("-", "−")
     return str(value)
 

@@ -23,17 +23,15 @@ Scores = dict[str, float]
 
 def summary(files: RunFiles, split: str = "test") -> Table | str:
     """single | joint | difference | ignorance | upper bound, for each task and metric of one split."""
-    records = {model: files.evaluations.get((model, split), {}) for model in MODELS}
-    if not any(records.values()):
-        return f"Nothing has been scored on the {split} split yet. The stage eval does it."
     rows, groups = [], []
     for task in files.task_names:
-        scores = {model: record.get("tasks", {}).get(task, {}) for model, record in records.items()}
-        ignorance = {k: v for record in records.values() for k, v in record.get("ignorance", {}).get(task, {}).items()}
+        scores, ignorance = task_scores(files, task, split)
         found = [_summary_row(metric, scores, ignorance) for metric in _metrics(scores)]
         if found:
             rows += found
             groups.append((task, len(found), False))
+    if not rows:
+        return f"Nothing has been scored on the {split} split yet. The stage eval does it."
     frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
     contenders = [column for column in (*MODELS.values(), *BASELINES.values()) if column in frame]
     bold = set().union(
@@ -49,13 +47,26 @@ def summary(files: RunFiles, split: str = "test") -> Table | str:
     )
 
 
+def task_scores(files: RunFiles, task: str, split: str) -> tuple[dict[str, Scores], Scores]:
+    """model (single, joint) → its scores, and those of ignorance, as `eval` wrote them; empty where it did not."""
+    records = {model: files.evaluations.get((model, split), {}) for model in MODELS}
+    ignorance: Scores = {}
+    for record in records.values():
+        ignorance |= record.get("ignorance", {}).get(task, {})
+    return {model: record.get("tasks", {}).get(task, {}) for model, record in records.items()}, ignorance
+
+
+def baselines(ignorance: Scores, metric: str) -> dict[str, float | None]:
+    """Heading → what ignorance reaches in one metric."""
+    return {heading: ignorance.get(f"{prefix}.{metric}".lstrip(".")) for prefix, heading in BASELINES.items()}
+
+
 def _summary_row(metric: str, scores: dict[str, Scores], ignorance: Scores) -> dict[str, Any]:
     row: dict[str, Any] = {"Metric": metric}
     row |= {heading: scores[model].get(metric) for model, heading in MODELS.items()}
     single, joint = (row[heading] for heading in MODELS.values())
     row["Difference"] = joint - single if single is not None and joint is not None else None
-    for prefix, heading in BASELINES.items():
-        row[heading] = ignorance.get(f"{prefix}.{metric}" if prefix else metric)
+    row |= baselines(ignorance, metric)
     bounds = [found[UPPER_BOUND] for found in scores.values() if UPPER_BOUND in found]
     row["Upper bound"] = bounds[-1] if bounds and RECALL.fullmatch(metric) else None
     return row
@@ -122,7 +133,7 @@ def _paper_table(files: RunFiles, published: PublishedTable) -> Table:
         decimals=dict.fromkeys(headings, published.decimals),
         groups=(
             (f"This run ({files.config.name})", len(own), False),
-            (f"Published: {SOURCE}, on {DATA}", len(published.rows), True),
+            (f"Published ({SOURCE}), on {DATA}", len(published.rows), True),
         ),
         bold=frozenset(bold),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vltool.evaluation.pair_scores import score_all_pairs
+from vltool.metrics.answer_words import normalize_answer
 from vltool.metrics.localization import correct_regions
 from vltool.report.attention import NUM_CANDIDATES, Box, Exhibit, Looker, Mark, Panel, candidates, spread
 from vltool.structures import Example
@@ -37,11 +38,10 @@ def _answers(task: VisualQuestionAnswering, looker: Looker, examples: Sequence[E
     answered: dict[str, tuple[Panel, bool]] = {}
     for example, scores, panel in zip(asked, logits, panels, strict=True):
         best = int(scores.argmax())
-        accuracy = pool.soft_targets(example.target.answers).get(best, 0.0)
-        right = accuracy >= 0.5
+        right = pool.answers[best] == normalize_answer(most_common(example.target.answers))
         lines = (
             f"answer: {pool.answers[best]} ({_percent(float(scores[best].sigmoid()))}) {_sign(right)}",
-            f"true answer: {most_common(example.target.answers)}",
+            told(example.target.answers),
         )
         answered[example.example_id] = (replace(panel, lines=lines), right)
     found = []
@@ -147,6 +147,14 @@ def _groundings(task: VisualGrounding, looker: Looker, examples: Sequence[Exampl
             Exhibit(task.name, "phrases of a caption", all_right, (replace(panel, marks=tuple(marks), lines=lines),))
         )
     return sorted(found, key=lambda exhibit: -min(len(exhibit.panels[0].marks), 3))
+
+
+def told(answers: Sequence[str]) -> str:
+    """What the annotators said, one line."""
+    counts = Counter(answers).most_common()
+    if len(counts) == 1:
+        return f"true answer: {counts[0][0]}"
+    return "annotators: " + ", ".join(f"{answer} {count}" for answer, count in counts)
 
 
 def most_common(answers: Sequence[str]) -> str:
