@@ -120,7 +120,12 @@ def test_right_and_wrong_take_turns_on_different_pictures() -> None:
     offered = [Exhibit("vqa", str(k), k in (2, 4), (panel(k % 5),)) for k in range(8)]
     used = {ImageId("file:0")}
     assert [exhibit.title for exhibit in pick(offered, 4, used)] == ["2", "1", "4", "3"]
-    assert pick(offered, 1, used) == []
+    assert used == {ImageId(f"file:{k}") for k in range(5)}
+
+
+def test_pictures_are_shown_again_when_there_are_no_others() -> None:
+    offered = [Exhibit("vqa", str(k), True, (panel(0),)) for k in range(2)]
+    assert [exhibit.title for exhibit in pick(offered, 4, {ImageId("file:0")})] == ["0", "1"]
 
 
 def test_spread_is_even_and_never_more() -> None:

@@ -19,6 +19,7 @@ from vltool.errors import ConfigError
 from vltool.report import exhibits, page
 from vltool.report.page import write_report
 from vltool.report.picture_files import find_pictures, load_pixels
+from vltool.report.run_files import read_run
 from vltool.structures import ImageId, TaskPlan
 from vltool.training.run import RunInputs, train
 from vltool.training.schedule import JointPlan
@@ -149,7 +150,18 @@ def test_attention_figures_of_all_tasks_are_on_the_page(trained: RunInputs, monk
     assert len(captions) >= 6
     assert {task for _, task in captions} == {"caption_retrieval", "vqa", "grounding"}
     assert "looking through the joint model at vqa" in said
+    assert "vqa, test split, by the joint model at level 3" in found.words
     assert "its file is not here" in found.images[-1]["alt"]
+
+
+def test_examples_are_of_the_validation_split_where_there_is_no_test(
+    trained: RunInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untested = {task: {**splits, "test": ()} for task, splits in trained.prepared.examples.items()}
+    inputs = replace(trained, prepared=replace(trained.prepared, examples=untested))
+    monkeypatch.setattr(exhibits, "load_inputs", lambda config: inputs)
+    gallery = exhibits.build_gallery(read_run(trained.config))
+    assert gallery.exhibits and "vqa, val split, by the joint model at level 3" in gallery.seen_by
 
 
 def test_figures_with_pictures_are_small_enough_and_the_same_each_time(

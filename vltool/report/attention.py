@@ -1,8 +1,8 @@
 """What the decoders look at: picks test examples, runs the model on them and gives the arrays that figures show.
 
 Examples are taken evenly from the whole split, then the first right and the first wrong ones in turn, each about
-another picture: nobody chooses them by hand. A kind of task joins with one function registered on `candidates`;
-task_exhibits.py holds those of the paper's three.
+another picture while there are enough: nobody chooses them by hand. A kind of task joins with one function registered
+on `candidates`; task_exhibits.py holds those of the paper's three.
 """
 
 from __future__ import annotations
@@ -148,15 +148,17 @@ def candidates(task: Task[Any], looker: Looker, examples: Sequence[Example]) -> 
 
 
 def pick(exhibits: Iterable[Exhibit], count: int, used: set[ImageId]) -> list[Exhibit]:
-    """`count` exhibits about pictures that are not in `used` yet (they are added): right and wrong ones in turn."""
+    """`count` exhibits, right and wrong ones in turn, about pictures not in `used` while there are such.
+
+    used: pictures that have been shown; those of the chosen exhibits are added.
+    """
     waiting = list(exhibits)
     chosen: list[Exhibit] = []
-    while len(chosen) < count:
-        fresh = [exhibit for exhibit in waiting if not exhibit.image_ids & used]
-        if not fresh:
-            break
+    while waiting and len(chosen) < count:
+        offered = [exhibit for exhibit in waiting if not exhibit.image_ids & used] or waiting
         wanted = len(chosen) % 2 == 0  # right ones first
-        best = next((exhibit for exhibit in fresh if exhibit.right == wanted), fresh[0])
+        best = next((exhibit for exhibit in offered if exhibit.right == wanted), offered[0])
+        waiting = [exhibit for exhibit in waiting if exhibit is not best]
         chosen.append(best)
         used |= best.image_ids
     return chosen

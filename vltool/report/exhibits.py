@@ -29,8 +29,11 @@ class Gallery:
     notes: list[str] = field(default_factory=list)
 
 
-def build_gallery(files: RunFiles, *, split: str = "test", say: Callable[[str], None] | None = None) -> Gallery:
-    """At least six figures where the run has a trained model and pictures; elsewhere notes that say what is missing."""
+def build_gallery(files: RunFiles, *, say: Callable[[str], None] | None = None) -> Gallery:
+    """At least six figures where the run has a trained model and pictures; elsewhere notes that say what is missing.
+
+    Examples are of the test split, or of the validation split where a task has no other.
+    """
     if all(files.best_model(task) is None for task in files.task_names):
         return Gallery(notes=["There is nothing to look through yet: no training has left a checkpoint."])
     try:
@@ -41,7 +44,7 @@ def build_gallery(files: RunFiles, *, split: str = "test", say: Callable[[str], 
     count = max(MIN_PER_TASK, -(-MIN_FIGURES // len(files.task_names)))
     for task in files.task_names:
         try:
-            _add_task(gallery, files, inputs, task, split, count, used, say or (lambda text: None))
+            _add_task(gallery, files, inputs, task, count, used, say or (lambda text: None))
         except VltoolError as error:
             gallery.notes.append(f"{task}: {error}")
     return gallery
@@ -52,7 +55,6 @@ def _add_task(
     files: RunFiles,
     inputs: RunInputs,
     task: str,
-    split: str,
     count: int,
     used: set[ImageId],
     say: Callable[[str], None],
@@ -62,17 +64,15 @@ def _add_task(
         gallery.notes.append(f"{task}: no training has left a checkpoint.")
         return
     name, training = found
-    examples = inputs.prepared.examples[task][split]
-    if not examples:
-        gallery.notes.append(f"{task}: the {split} split is empty.")
-        return
+    splits = inputs.prepared.examples[task]
+    split = "test" if splits["test"] else "val"
     say(f"looking through the {name} model at {task}")
     looker = _looker(inputs, training.folder / "checkpoint")
     _note_contamination(gallery, inputs, training.folder / "checkpoint", task, split)
-    exhibits = pick(candidates(inputs.prepared.tasks[task], looker, examples), count, used)
+    exhibits = pick(candidates(inputs.prepared.tasks[task], looker, splits[split]), count, used)
     gallery.exhibits.extend(exhibits)
     if exhibits:
-        gallery.seen_by.append(f"{task} by the {name} model at level {looker.model.level(task)}")
+        gallery.seen_by.append(f"{task}, {split} split, by the {name} model at level {looker.model.level(task)}")
     else:
         gallery.notes.append(f"{task}: there is no attention to show.")
 

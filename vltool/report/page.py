@@ -98,7 +98,7 @@ def run_view(files: RunFiles, *, prefix: str = "", say: Say | None = None) -> Ru
         Section("summary", "Summary", _summaries(files)),
         Section("paper", "In the layout of the paper", _paper_blocks(files), text=PAPER_TEXT),
         Section("curves", "Learning curves", [learning_curves(files), data_tables.trainings(files)]),
-        Section("layers", "Chosen layers", [level_chart(files), search_tables.levels(files)], text=LAYERS_TEXT),
+        Section("layers", "Chosen layers", [level_chart(files), search_tables.levels(files)], text=_layers_text(files)),
         Section("trials", "Trials of the search", [search_tables.trials(files)]),
         _attention_section(files, gallery, prefix),
         Section(
@@ -124,12 +124,9 @@ PAPER_TEXT = (
     "The published rows were reached on other, far larger data. They stand here for the layout, so that a run on the "
     "same data can be read beside them.",
 )
-LAYERS_TEXT = (
-    "Each task was trained alone at every level of its grid; the joint model reads it at the level that won.",
-)
 ATTENTION_TEXT = (
-    "Pictures of the test split: {}. They are taken evenly from the split, the first right and the first wrong in "
-    "turn, each figure about other pictures; nobody chose them."
+    "What is shown: {}. The examples are taken evenly from the split, the first right and the first wrong in "
+    "turn, each figure about other pictures while there are enough; nobody chose them."
 )
 
 
@@ -173,6 +170,12 @@ def _paper_blocks(files: RunFiles) -> list[Table | str]:
     return found or ["None of the run's tasks is one of the paper's."]
 
 
+def _layers_text(files: RunFiles) -> list[str]:
+    if not any(files.trials.values()):
+        return []
+    return ["Each task was trained alone at every level of its grid; the joint model reads it at the level that won."]
+
+
 def _attention_section(files: RunFiles, gallery: Gallery, prefix: str) -> Section:
     wanted = {image_id for exhibit in gallery.exhibits for image_id in exhibit.image_ids}
     paths = find_pictures(files.config, wanted)
@@ -189,7 +192,7 @@ def _attention_section(files: RunFiles, gallery: Gallery, prefix: str) -> Sectio
         "attention",
         "What the model looks at",
         blocks=[] if views else ["There are no attention figures.", *gallery.notes],
-        text=[ATTENTION_TEXT.format(", ".join(gallery.seen_by)), *gallery.notes] if views else (),
+        text=[ATTENTION_TEXT.format("; ".join(gallery.seen_by)), *gallery.notes] if views else (),
         exhibits=views,
     )
 

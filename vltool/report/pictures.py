@@ -95,7 +95,7 @@ def _draw_ground(axes: Axes, panel: Panel, pixels: np.ndarray | None) -> None:
     shown = pixels.astype(np.float64) / 255
     if panel.region_weights is not None and not panel.marks:
         shown *= brightness(panel, *pixels.shape[:2])[..., None]
-    axes.imshow(shown, extent=(0, panel.width, panel.height, 0), interpolation="bilinear")
+    axes.imshow(shown.clip(0, 1), extent=(0, panel.width, panel.height, 0), interpolation="bilinear")
     if missing:
         for box in panel.boxes:
             _draw_box(axes, box, "#9a9a9a", width=0.6)

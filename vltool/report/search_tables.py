@@ -9,6 +9,8 @@ import pandas as pd
 from vltool.report.published import LEVELS, SOURCE
 from vltool.report.run_files import RunFiles, Training
 from vltool.report.table import Table
+from vltool.search.trials import cell_name
+from vltool.structures import TaskPlan
 
 
 def levels(files: RunFiles) -> Table | str:
@@ -69,8 +71,14 @@ def trials(files: RunFiles) -> Table | str:
     rows, groups = [], []
     for task in files.task_names:
         winner = files.chosen_trial(task)
-        found = [_trial_row(files, task, trial, trial is winner) for trial in files.trials.get(task, [])]
-        found += [_failed_row(row) for row in files.failed_trials if row["task"] == task]
+        failed = [row for row in files.failed_trials if row["task"] == task]
+        names = {_cell(row) for row in failed}
+        found = [
+            _trial_row(files, task, trial, trial is winner)
+            for trial in files.trials.get(task, [])
+            if trial.val or trial.name not in names
+        ]
+        found += [_failed_row(row) for row in failed]
         found.sort(key=lambda row: tuple(row[name] or 0 for name in ("Level", "Batch", "Updates", "Step")))
         rows += found
         if found:
@@ -106,7 +114,13 @@ def _trial_row(files: RunFiles, task: str, trial: Training, chosen: bool) -> dic
     }
 
 
+NAMES = {"Level": "level", "Batch": "batch_size", "Updates": "num_updates", "Step": "step_size"}
+
+
 def _failed_row(row: dict[str, Any]) -> dict[str, Any]:
-    names = {"Level": "level", "Batch": "batch_size", "Updates": "num_updates", "Step": "step_size"}
-    found: dict[str, Any] = {heading: int(row[name]) for heading, name in names.items()}
+    found: dict[str, Any] = {heading: int(row[name]) for heading, name in NAMES.items()}
     return {**found, "Validation": None, "Seconds": None, "State": f"failed: {row['error']}"}
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return cell_name(TaskPlan(row["task"], **{name: int(row[name]) for name in NAMES.values()}))
