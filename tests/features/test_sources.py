@@ -61,7 +61,7 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
         ("img7_crop12.v2.png", "file:{stem}", "file:img7_crop12.v2"),
         ("img7_crop12.png", "x:{number}", "x:12"),
         ("photo.png", "coco:{number}", None),
-        ("a.png", "file:{parent}/{stem}", "file:train/a"),
+        ("a.png", "file:{parent}/{name}", "file:train/a.png"),
     ],
 )
 def test_image_ids(name: str, pattern: str, expected: str | None) -> None:

@@ -18,6 +18,7 @@ from vltool.detectors.faster_rcnn.boxes import clip, scale
 from vltool.detectors.faster_rcnn.checkpoint import ANCHORS, IGNORED_PREFIXES, IGNORED_SUFFIXES, read_weights
 from vltool.detectors.faster_rcnn.heads import AttributeHead
 from vltool.detectors.names import check_names
+from vltool.detectors.precision import full_float32
 from vltool.errors import CheckpointError, ConfigError
 
 HOW_TO_GET = (
@@ -67,7 +68,7 @@ class Detectron2Detector:
         return load_detectron2, self._origin
 
     def detect(self, image: np.ndarray) -> Detections:
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32(self.model.device):
             images, maps = self.feature_maps(check_image(image))
             (proposals,), _ = self.model.proposal_generator(images, maps, None)
             return self.detections(maps, proposals, image)
@@ -76,7 +77,7 @@ class Detectron2Detector:
         from detectron2.structures import Boxes, Instances
 
         boxes = check_boxes(boxes, height=image.shape[0], width=image.shape[1])
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32(self.model.device):
             images, maps = self.feature_maps(check_image(image))
             (size,) = images.image_sizes  # height, width
             resized = scale(torch.from_numpy(boxes), size[1] / image.shape[1], size[0] / image.shape[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 
@@ -22,6 +24,13 @@ def choose_precision(precision: str, network: nn.Module, device: str) -> str:
         return precision
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
     return "bfloat16" if num_parameters > LARGE and multiplies_bfloat16(device) else "float32"
+
+
+def full_float32(device: torch.device) -> AbstractContextManager[None]:
+    """Where float32 means float32: a GPU would otherwise convolve with the 10 bits of TF32."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def multiplies_bfloat16(device: str) -> bool:

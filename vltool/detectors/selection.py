@@ -139,14 +139,14 @@ def surviving_scores(
     and no further than needed: exact for scores of `score_threshold` and more and for the best `num_wanted`
     regions; scores below that may be 0.
     """
-    probabilities = np.ascontiguousarray(class_probabilities[:, :-1])
+    probabilities = class_probabilities[:, :-1]
     scores = np.zeros(len(boxes), dtype=np.float32)
     classes = probabilities.argmax(axis=1) if len(boxes) else np.zeros(0, dtype=np.int64)
+    overlaps = box_overlaps(boxes) > nms_threshold
     lowest = score_threshold
     while len(boxes):
-        rows, kept_classes = surviving_pairs(boxes, probabilities, nms_threshold=nms_threshold, lowest=lowest)
-        # Pairs come best first, so the first of a region is its best.
-        first_rows, first = np.unique(rows, return_index=True)
+        rows, kept_classes = surviving_pairs(overlaps, probabilities, lowest=lowest)
+        first_rows, first = np.unique(rows, return_index=True)  # pairs come best first
         scores[first_rows] = probabilities[first_rows, kept_classes[first]]
         classes[first_rows] = kept_classes[first]
         if len(first_rows) >= num_wanted or lowest == 0:
@@ -155,22 +155,40 @@ def surviving_scores(
     return scores, classes.astype(np.int64)
 
 
-def surviving_pairs(
-    boxes: np.ndarray, probabilities: np.ndarray, *, nms_threshold: float, lowest: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) regions and (K,) classes of the pairs of probability >= `lowest` that survive NMS, best first."""
-    rows, classes = np.nonzero(probabilities >= lowest)
-    # float64: classes are kept apart by shifting their boxes, which in float32 would blur the coordinates.
-    scores = probabilities[rows, classes]
-    kept = batched_nms(
-        torch.from_numpy(boxes[rows].astype(np.float64)),
-        torch.from_numpy(scores.astype(np.float64)),
-        torch.from_numpy(classes),
-        nms_threshold,
-    ).numpy()
-    kept = np.sort(kept)  # back to regions in order, for a defined order of equal scores
-    kept = kept[np.argsort(-scores[kept], kind="stable")]
-    return rows[kept], classes[kept]
+def box_overlaps(boxes: np.ndarray) -> np.ndarray:
+    """(P, P) intersection over union of boxes (P, 4), in float64 so that no threshold is missed by rounding."""
+    boxes = boxes.astype(np.float64)
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    unions = areas[:, None] + areas[None, :] - common
+    return np.divide(common, unions, out=np.zeros_like(common), where=unions > 0)
+
+
+def surviving_pairs(overlaps: np.ndarray, probabilities: np.ndarray, *, lowest: float) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) regions and (K,) classes of the pairs of probability >= `lowest` that survive NMS, best first.
+
+    overlaps: (P, P) bool, which regions suppress which. probabilities: (P, C). Pairs of equal probability come in
+    the order of regions, then classes. All classes go down their rankings together, one rank at a time.
+    """
+    counts = (probabilities >= lowest).sum(axis=0)
+    columns = np.nonzero(counts)[0]
+    counts = counts[columns]
+    order = np.argsort(-probabilities[:, columns], axis=0, kind="stable")  # (P, columns)
+    fallen = np.zeros((len(columns), len(probabilities)), dtype=bool)
+    rows, classes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for rank in range(counts.max(initial=0)):
+        active = np.nonzero(counts > rank)[0]
+        candidates = order[rank, active]
+        standing = ~fallen[active, candidates]
+        active, candidates = active[standing], candidates[standing]
+        fallen[active] |= overlaps[candidates]
+        rows.append(candidates)
+        classes.append(columns[active])
+    all_rows, all_classes = np.concatenate(rows), np.concatenate(classes)
+    best_first = np.lexsort((all_classes, all_rows, -probabilities[all_rows, all_classes]))
+    return all_rows[best_first], all_classes[best_first]
 
 
 def keep_by_score(scores: np.ndarray, *, score_threshold: float, min_boxes: int, max_boxes: int) -> np.ndarray:

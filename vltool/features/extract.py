@@ -23,7 +23,7 @@ from vltool.features.worker import Setup, answer
 
 __all__ = ["ExtractionResult", "extract", "parse_shard"]
 
-FEW_PICTURES = 8  # that starting processes would take longer than
+FEW_PICTURES = {True: 100, False: 2}  # that a small, or another, network is through with before processes start
 MOST_WORKERS = 16
 SMALL_NETWORK = 10_000_000  # parameters; smaller ones lose more by waiting for a second thread than it gives
 
@@ -177,8 +177,8 @@ def run(
 ) -> Iterator[Outcome]:
     """The outcomes of jobs in their order, from this process or from several."""
     num_cores = len(os.sched_getaffinity(0))
-    num_workers = workers or (1 if len(jobs) <= FEW_PICTURES else min(num_cores, MOST_WORKERS))
     small = detector.num_parameters < SMALL_NETWORK
+    num_workers = workers or (1 if len(jobs) <= FEW_PICTURES[small] else min(num_cores, MOST_WORKERS))
     num_threads = 1 if small else max(1, num_cores // num_workers)
     setup = Setup(detector, detector.fingerprint, recipe, header, num_threads)
     if num_workers == 1:

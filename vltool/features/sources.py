@@ -15,6 +15,7 @@ from vltool.features.images import IMAGE_SUFFIXES
 
 PLACEHOLDERS = {
     "stem": "the file's name without its suffix",
+    "name": "the file's name",
     "number": "the last digits in it, without leading zeros",
     "parent": "the name of the file's folder",
 }
@@ -102,7 +103,7 @@ def image_id_of(path: Path, pattern: str) -> str | None:
     if "{number}" in pattern and not digits:
         return None
     number = (digits[-1].lstrip("0") or "0") if digits else ""
-    return pattern.format(stem=path.stem, number=number, parent=path.absolute().parent.name)
+    return pattern.format(stem=path.stem, name=path.name, number=number, parent=path.absolute().parent.name)
 
 
 def name_pictures(paths: Sequence[Path], pattern: str) -> list[Picture]:
@@ -121,8 +122,8 @@ def name_pictures(paths: Sequence[Path], pattern: str) -> list[Picture]:
                 continue
             raise DataError(
                 f"{other} and {path} are different files, and both would be image {image_id!r}. "
-                f"Choose an --image-id that tells them apart (now {pattern!r}; "
-                "{parent} is the folder's name), or extract them into stores of their own"
+                f"Choose an --image-id that tells them apart (now {pattern!r}; {{name}} is the file's name with its "
+                "suffix, {parent} its folder's), or extract them into stores of their own"
             )
         if image_id is not None:
             by_id[image_id] = path

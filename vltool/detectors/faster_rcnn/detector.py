@@ -17,7 +17,7 @@ from vltool.detectors.faster_rcnn.convolution import fold_all
 from vltool.detectors.faster_rcnn.model import FasterRCNN, Regions
 from vltool.detectors.faster_rcnn.resize import resize
 from vltool.detectors.names import check_names
-from vltool.detectors.precision import choose_precision
+from vltool.detectors.precision import choose_precision, full_float32
 from vltool.detectors.selection import final_detections
 
 
@@ -53,7 +53,7 @@ class FasterRCNNDetector:
 
     def detect(self, image: np.ndarray) -> Detections:
         image = check_image(image)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32(self.network.pixel_mean.device):
             pixels = self.pixels(image)
             maps = self.network.feature_maps(pixels)
             regions = self.network.propose(maps, height=pixels.shape[0], width=pixels.shape[1])
@@ -62,7 +62,7 @@ class FasterRCNNDetector:
     def detect_at(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
         image = check_image(image)
         boxes = check_boxes(boxes, height=image.shape[0], width=image.shape[1])
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32(self.network.pixel_mean.device):
             pixels = self.pixels(image)
             maps = self.network.feature_maps(pixels)
             resized = torch.from_numpy(boxes).to(self.network.pixel_mean.device)
