@@ -2,7 +2,7 @@
 
     python pipelines/world_detector/train.py --out /tmp/world_detector
     python pipelines/world_detector/train.py --out /tmp/longer --weights /tmp/world_detector/model.safetensors \
-        --first-number 48000 SOLVER.MAX_ITER 9000
+        --first-number 24000 SOLVER.MAX_ITER 1000 SOLVER.BASE_LR 0.0008
 
 Needs detectron2 beside vltool. Pictures are drawn while training, each one once, from a world of its own (pictures.py).
 The step size rises for WARMUP_ITERS, then falls to zero along half a cosine. For the last fifth of the iterations
