@@ -69,7 +69,7 @@ def test_dump_with_anchors_and_tuples_in_both_spellings(tmp_path: Path) -> None:
         ("_BASE_: https://example.org/a.yaml", "downloads nothing"),
         ("- a\n- b", "expected a mapping"),
         ("a: [", "not a YAML file"),
-        ("a: !!python/object/apply:os.system ['true']", "not a YAML file"),
+        ("a: !!python/object/apply:os.system ['true']", "asks for Python code to be run"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:

@@ -47,6 +47,106 @@ def test_both_backends_agree(golden: Path) -> None:
         assert np.abs(ours_kept.features - theirs_kept.features).max() <= 1e-4 * largest
 
 
+DILATED = {
+    "MODEL.RESNETS.OUT_FEATURES": ["res5"],
+    "MODEL.RESNETS.RES5_DILATION": 2,
+    "MODEL.RPN.IN_FEATURES": ["res5"],
+    "MODEL.ROI_HEADS.NAME": "StandardROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": ["res5"],
+    "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 2,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
+}
+PYRAMID = {
+    "MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone",
+    "MODEL.RESNETS.OUT_FEATURES": ["res3", "res4", "res5"],
+    "MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"],
+    "MODEL.FPN.OUT_CHANNELS": 32,
+    "MODEL.RPN.IN_FEATURES": ["p3", "p4", "p5", "p6"],
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[32], [64], [128], [256]],
+    "MODEL.ROI_HEADS.NAME": "StandardROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": ["p3", "p4", "p5"],
+    "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
+}
+VARIANTS = {
+    "dilated": DILATED,
+    "roi_pool": {"MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIPool"},
+    "roi_align_v1": {"MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlign", "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": 2},
+    "one_box_for_all_classes": {"MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True},
+    "deep_res101": {"MODEL.RESNETS.DEPTH": 101, "MODEL.RESNETS.NORM": "BN", "TEST.DETECTIONS_PER_IMAGE": -1},
+    "pyramid_offset": {**PYRAMID, "MODEL.ANCHOR_GENERATOR.OFFSET": 0.5, "MODEL.RPN.CONV_DIMS": [-1, 24]},
+    "pyramid_average": {**PYRAMID, "MODEL.FPN.FUSE_TYPE": "avg", "MODEL.FPN.NORM": "BN", "INPUT.FORMAT": "RGB"},
+    "pyramid_convolutions": {
+        **PYRAMID,
+        "MODEL.ROI_BOX_HEAD.NUM_CONV": 2,
+        "MODEL.ROI_BOX_HEAD.CONV_DIM": 16,
+        "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": 20,
+    },
+}
+NARROW = {
+    "INPUT.MIN_SIZE_TEST": 160,
+    "INPUT.MAX_SIZE_TEST": 266,
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 8,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 16,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 4,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 60,
+    "MODEL.ROI_HEADS.NUM_CLASSES": 12,
+}
+
+
+def write_detector(folder: Path, values: dict) -> dict[str, Path]:
+    """A configuration and random weights for it, scaled so that nothing explodes on the way up."""
+    import torch
+    import yaml
+    from safetensors.torch import save_file
+
+    from vltool.detectors.faster_rcnn.config import read_config
+    from vltool.detectors.faster_rcnn.model import FasterRCNN
+
+    nested: dict = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    (folder / "config.yaml").write_text(yaml.safe_dump(nested))
+    torch.manual_seed(1)
+    weights = FasterRCNN(read_config(folder / "config.yaml")).state_dict()
+    for name, tensor in weights.items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5)
+        elif name.endswith(("norm.bias", "running_mean")):
+            tensor.normal_(0, 0.1)
+        elif name.endswith(("conv3.norm.weight", "stem.conv1.norm.weight")):
+            tensor.fill_(0.2 if "conv3" in name else 0.02)
+        elif "cls_score" in name or "bbox_pred" in name:
+            tensor.normal_(0, 0.5)
+        elif "conv" in name and tensor.dim() == 4:
+            torch.nn.init.kaiming_normal_(tensor)
+    save_file(weights, folder / "model.safetensors")
+    return {"config_file": folder / "config.yaml", "weights": folder / "model.safetensors"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_both_backends_agree_on_what_the_reference_numbers_leave_out(variant: str, tmp_path: Path) -> None:
+    pytest.importorskip("detectron2")
+    files = write_detector(tmp_path, {**NARROW, **VARIANTS[variant]})
+    image = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8).repeat(10, axis=0).repeat(10, axis=1)
+    ours = load_detector("builtin", device="cpu", precision="float32", **files).detect(image)
+    theirs = load_detector("detectron2", device="cpu", **files).detect(image)
+    assert theirs.num_regions > 10
+    np.testing.assert_allclose(ours.proposal_boxes, theirs.proposal_boxes, atol=0.01)
+    assert np.abs(ours.features - theirs.features).max() <= 1e-4 * np.abs(theirs.features).max()
+    np.testing.assert_array_equal(ours.final_rows, theirs.final_rows)
+    np.testing.assert_array_equal(ours.final_classes, theirs.final_classes)
+    np.testing.assert_allclose(ours.regressed_boxes, theirs.regressed_boxes, atol=0.01)
+
+
 def test_detector_survives_pickling(golden: Path) -> None:
     pytest.importorskip("detectron2")
     detector = load_detector(

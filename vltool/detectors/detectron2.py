@@ -138,7 +138,7 @@ class Detectron2Detector:
             proposal_boxes=original(proposals.proposal_boxes.tensor) if given is None else given,
             features=features.float().cpu().numpy(),
             class_probabilities=probabilities.cpu().numpy(),
-            regressed_boxes=original(regressed.reshape(len(regressed), -1, 4)),
+            regressed_boxes=original(regressed.reshape(len(regressed), regressed.shape[1] // 4, 4)),
             final_rows=rows[kept].cpu().numpy(),
             final_classes=instances.pred_classes[kept].cpu().numpy(),
             height=height,
@@ -250,7 +250,7 @@ def load_model(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> 
                 f"found {tuple(tensors[name].shape)}"
             )
     missing, unexpected = model.load_state_dict(tensors, strict=False)
-    missing = [name for name in missing if name not in ("pixel_mean", "pixel_std")]
+    missing = [name for name in missing if not name.startswith("pixel_") and not name.endswith(IGNORED_SUFFIXES)]
     ignored = (*IGNORED_PREFIXES, ATTRIBUTE_PREFIX)
     left_over = [
         name

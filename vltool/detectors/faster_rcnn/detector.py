@@ -85,7 +85,7 @@ class FasterRCNNDetector:
         """The picture resized, in the channel order of the configuration."""
         shortest, longest = self.config["INPUT.MIN_SIZE_TEST"], self.config["INPUT.MAX_SIZE_TEST"]
         resized = resize(image, shortest=shortest, longest=longest)
-        return np.ascontiguousarray(resized[:, :, ::-1] if self.config["INPUT.FORMAT"] == "BGR" else resized)
+        return np.array(resized[:, :, ::-1] if self.config["INPUT.FORMAT"] == "BGR" else resized)
 
     def in_original_frame(
         self, regions: Regions, pixels: np.ndarray, image: np.ndarray, *, given: np.ndarray | None = None

@@ -38,6 +38,8 @@ def load_yaml(path: Path, *, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     except OSError as error:
         named_by = f" (named by _BASE_ in {children[-1]})" if children else ""
         raise ConfigError(f"{path}: cannot read the detector configuration{named_by}: {error.strerror}") from error
+    except yaml.constructor.ConstructorError as error:
+        raise ConfigError(f"{path}: asks for Python code to be run, which vltool does not: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(content, dict):
