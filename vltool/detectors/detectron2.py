@@ -1,7 +1,7 @@
 """detectron2's own networks as a Detector, through its public interface. Nothing else in vltool imports detectron2.
 
-For configurations that the built-in runner does not compute (deformable convolutions, cascades with one stage of
-features are not among them: what is needed is one box head that gives features and a class prediction).
+For configurations that the built-in runner refuses, such as deformable convolutions, and for comparing the two. The
+model needs one proposal network and one box head that gives features and a class prediction; cascades have several.
 """
 
 from __future__ import annotations
