@@ -22,10 +22,10 @@ FLOORS = [
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ALLOWED_BESIDE = {
+    ("config", "registry"),
     ("splits", "datasets"),
-    ("text", "metrics"),
-    ("stages", "pipeline"),
     ("pipeline", "stages"),
+    ("stages", "pipeline"),
     ("stages", "report"),
 }
 ONLY_IN = {"detectron2": "detectors/detectron2.py", "ray": "engines/ray.py", "typer": "cli/", "rich": "cli/"}

@@ -67,7 +67,7 @@ def command(
             progress=lambda done, total: console.progress("extracting region features", done, total),
         )
     if json:
-        print_json({**vars(result), "backend": detector.name, "fingerprint": detector.fingerprint})
+        print_json({**vars(result), "backend": detector.backend, "fingerprint": detector.fingerprint})
     else:
         print_lines(
             f"{out}: {result.stored:,} of {result.images:,} images stored, {result.skipped:,} were there, "

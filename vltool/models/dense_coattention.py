@@ -35,7 +35,8 @@ class DenseCoattentionEncoder(Encoder):
         """What a configuration may say about this encoder; section 3.2 and the authors' public code, except the last.
 
         dropout: on fully connected layers, after their ReLU. train_word_vectors: they are frozen otherwise.
-        region_positions: add a learned linear map of the boxes to the regions; ours, not the paper's.
+        region_positions: add a learned linear map of the boxes to the regions; standardize_regions: shift and scale
+        each feature by its mean and deviation over the training pictures. Both are ours, not the paper's.
         """
 
         width: int = 1024  # d
@@ -48,6 +49,10 @@ class DenseCoattentionEncoder(Encoder):
         train_word_vectors: bool = False
         normalize_regions: bool = True
         region_positions: bool = False
+        standardize_regions: bool = False
+
+    feature_mean: Tensor
+    feature_scale: Tensor
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class DenseCoattentionEncoder(Encoder):
         train_word_vectors: bool = False,
         normalize_regions: bool = True,
         region_positions: bool = False,
+        standardize_regions: bool = False,
     ) -> None:
         super().__init__()
         if num_levels < 1:
@@ -79,6 +85,10 @@ class DenseCoattentionEncoder(Encoder):
             lstm_dropout=lstm_dropout,
             train_word_vectors=train_word_vectors,
         )
+        self.standardize_regions = standardize_regions
+        if standardize_regions:
+            self.register_buffer("feature_mean", torch.zeros(feature_dim))
+            self.register_buffer("feature_scale", torch.ones(feature_dim))
         self.project_regions = nn.Linear(feature_dim, width)
         self.project_positions = nn.Linear(5, width, bias=False) if region_positions else None
         glorot_(self.project_regions)
@@ -100,10 +110,22 @@ class DenseCoattentionEncoder(Encoder):
                 f"the region features are {regions.shape[-1]} wide, the encoder was built for {self.feature_dim}. "
                 "Use the feature store it was trained on, or train on this one."
             )
-        projected = self.project_regions(regions.to(self.project_regions.weight.dtype))  # (U, R, d)
+        regions = regions.to(self.project_regions.weight.dtype)
+        if self.standardize_regions:
+            regions = (regions - self.feature_mean) / self.feature_scale
+        projected = self.project_regions(regions)  # (U, R, d)
         if self.project_positions is not None:
             projected = projected + self.project_positions(boxes.to(self.project_positions.weight.dtype))
         return F.normalize(projected, dim=-1) if self.normalize_regions else projected
+
+    @property
+    def wants_feature_statistics(self) -> bool:
+        return self.standardize_regions
+
+    def take_feature_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Standardise by these, both (D,): of the training pictures' regions. They are saved with the weights."""
+        self.feature_mean.copy_(mean)
+        self.feature_scale.copy_(deviation.clamp_min(1e-4))
 
     def forward(self, batch: Batch, *, level: int) -> JointState:
         """(S_level, I_level); where rows share images and sentences, level 1 projects each of those only once."""

@@ -72,6 +72,15 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     @property
+    def wants_feature_statistics(self) -> bool:
+        """Whether a new encoder is to be told the mean and deviation of each feature over the training pictures."""
+        return False
+
+    def take_feature_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take them, both (D,), before training starts."""
+        raise ConfigError(f"{type(self).__name__} does not use feature statistics")
+
+    @property
     def num_levels(self) -> int:
         return len(self.levels)
 

@@ -18,7 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from vltool.config import RunConfig, dump
 from vltool.errors import CheckpointError
@@ -41,6 +43,7 @@ from vltool.training.schedule import JointPlan
 from vltool.training.update import Updater
 
 Report = Callable[[dict[str, Any]], None]
+STATISTICS_PICTURES = 5000
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,10 @@ class RunInputs:
     def batching(self) -> Batching:
         return Batching(self.store, self.corpus.tokens, self.corpus.token_ids)
 
-    def model(self, levels: Mapping[str, int], *, seed: int) -> JointModel:
+    def model(self, levels: Mapping[str, int], *, seed: int, new: bool = True) -> JointModel:
+        """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics."""
         tasks = {name: self.prepared.tasks[name] for name in levels}
-        return build_network(
+        model = build_network(
             self.config.encoder,
             tasks,
             levels,
@@ -69,6 +73,25 @@ class RunInputs:
             feature_dim=self.feature_dim,
             seed=seed,
         )
+        if new and model.encoder.wants_feature_statistics:
+            model.encoder.take_feature_statistics(*self.feature_statistics())
+        return model
+
+    def feature_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (D,) of each feature over the regions of the run's training pictures.
+
+        Of more than 5,000 pictures an evenly spaced 5,000 is read.
+        """
+        training = [example for splits in self.prepared.examples.values() for example in splits["train"]]
+        image_ids = sorted(image_ids_of(training))
+        chosen = image_ids[:: max(1, len(image_ids) // STATISTICS_PICTURES)]
+        total, squares, count = np.zeros(self.feature_dim), np.zeros(self.feature_dim), 0
+        for image_id in chosen:
+            features = self.store.get(image_id).features.astype(np.float64)
+            total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
     def evaluate(self, model: JointModel, name: str, split: str, **options: Any) -> Evaluation:
         """Scores of `model` on one split of one task."""

@@ -29,7 +29,7 @@ class ScoredTask:
 def load_network(inputs: RunInputs, saved: Checkpoint) -> JointModel:
     """The model of a checkpoint, with the run's data. Raises CheckpointError if they do not fit each other."""
     levels = {task["task"]: int(task["level"]) for task in saved.run["plan"]}
-    model = inputs.model(levels, seed=0)
+    model = inputs.model(levels, seed=0, new=False)
     saved.load_model(model)
     return model.to(pick_device(inputs.config.training.device))
 
