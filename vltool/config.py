@@ -17,16 +17,16 @@ import copy
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError
 from vltool.registry import ENCODERS, READERS, TASKS
 
 STAGES = ("world", "extract-features", "embed-text", "search-layers", "train-joint", "eval", "report")
-Protocol = Literal["clean", "off"]
+Protocol = Annotated[Literal["clean", "off"], BeforeValidator(lambda value: "off" if value is False else value)]  # YAML's off
 Precision = Literal["auto", "float32", "bfloat16"]
 
 

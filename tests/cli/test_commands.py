@@ -1,0 +1,159 @@
+"""The command line as a user meets it: exit codes, messages without tracebacks, JSON alone on stdout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vltool.world.files import write_world
+
+
+def vltool(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from vltool.cli.app import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("world")
+    write_world(out, num_train=12, num_val=4, num_test=4, questions_per_image=6)
+    return out
+
+
+def small_run(folder: Path, world: Path, **changes: object) -> Path:
+    """A run over the small world, written to a file; `changes` replace top-level keys."""
+    template = yaml.safe_load((Path(__file__).parents[2] / "vltool" / "world" / "demo.yaml").read_text())
+    raw = {
+        **template,
+        "out": str(folder / "run"),
+        "world": {"out": str(world), "train": 12, "val": 4, "test": 4, "questions_per_image": 6},
+        "text": {"answer_threshold": 0},
+        "encoder": {
+            "name": "dense_coattention",
+            "options": {"width": 16, "num_levels": 1, "num_maps": 2, "lstm_width": 8},
+        },
+        "search": {"grid": {"level": [1], "batch_size": [4], "num_updates": [2], "step_size": [2]}},
+        "training": {"cycle_updates": 3},
+        **changes,
+    }
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return path
+
+
+def says(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    for word in words:
+        assert word in result.stderr
+
+
+def test_help_names_every_command() -> None:
+    shown = vltool("--help").stdout
+    for name in (
+        "demo",
+        "world",
+        "extract-features",
+        "features",
+        "embed-text",
+        "search-layers",
+        "train-joint",
+        "eval",
+        "score",
+        "splits",
+        "report",
+        "run",
+        "doctor",
+    ):
+        assert name in shown
+
+
+def test_a_missing_configuration_is_a_message_and_code_2(tmp_path: Path) -> None:
+    says(vltool("train-joint", tmp_path / "none.yaml"), "none.yaml: no such configuration file")
+
+
+def test_a_nested_unknown_key_is_named(tmp_path: Path, small_world: Path) -> None:
+    says(
+        vltool("run", small_run(tmp_path, small_world, training={"learning_rat": 1})),
+        "unknown key 'training.learning_rat'",
+    )
+
+
+def test_an_unknown_task_is_named_with_the_known_ones(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    raw = yaml.safe_load(path.read_text())
+    raw["tasks"]["vqq"] = raw["tasks"].pop("vqa")
+    path.write_text(yaml.safe_dump(raw))
+    says(vltool("embed-text", path), "unknown task 'vqq'; known: caption_retrieval, grounding, vqa")
+
+
+def test_a_missing_official_file_is_named(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    override = "tasks.vqa.train.0.files.questions=/nowhere/questions.json"
+    says(vltool("embed-text", path, "--set", override), "/nowhere/questions.json")
+
+
+def test_an_annotation_without_its_picture_is_named(tmp_path: Path, small_world: Path) -> None:
+    captions = json.loads((small_world / "annotations" / "captions_train2014.json").read_text())
+    captions["annotations"][0]["image_id"] = 999999
+    broken = tmp_path / "captions.json"
+    broken.write_text(json.dumps(captions))
+    source = [{"reader": "coco_captions", "files": {"captions": str(broken)}}]
+    tasks = {"caption_retrieval": {"train": source, "val": source}}
+    says(vltool("embed-text", small_run(tmp_path, small_world, tasks=tasks, search={})), "captions.json", "999999")
+
+
+def test_pictures_without_features_are_named(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    pictures = str(small_world / "images" / "train2014")
+    one_folder = f"features.extract=[{{images: ['{pictures}'], image_id: 'world:{{number}}'}}]"
+    result = vltool("run", path, "--set", one_folder)
+    says(result, "are about pictures without features in", "first 'world:", "vltool extract-features")
+
+
+def test_commands_in_the_wrong_order_name_the_one_that_is_missing(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    says(vltool("search-layers", path), "no embedded text there", "Run: vltool embed-text")
+    says(vltool("train-joint", path), "no plan file. Run: vltool search-layers")
+    says(vltool("eval", tmp_path), "not a checkpoint")
+    says(vltool("report", tmp_path / "nothing"), "no run there")
+
+
+def test_the_whole_road_and_its_json(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    result = vltool("run", path, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert list(found["stages"]) == [
+        "world",
+        "extract-features",
+        "embed-text",
+        "search-layers",
+        "train-joint",
+        "eval",
+        "report",
+    ]
+    assert found["stages"]["extract-features"]["failed"] == 0
+    scores = found["stages"]["eval"]["test"]
+    for model in ("single", "joint"):
+        assert {"image_to_text.recall@1", "text_to_image.recall@10", "rsum"} <= set(scores["caption_retrieval"][model])
+        assert {"accuracy", "accuracy/yes/no", "accuracy/number", "accuracy/other"} >= set(scores["vqa"][model])
+        assert {"recall@1", "recall@5", "recall@10", "upper_bound"} <= set(scores["grounding"][model])
+    assert Path(found["stages"]["report"]["report"]).exists()
+    again = json.loads(vltool("run", path, "--json").stdout)
+    assert all(stage["up_to_date"] for stage in again["stages"].values())
+    checkpoint = tmp_path / "run" / "training" / "joint" / "checkpoint"
+    scored = json.loads(vltool("eval", checkpoint, "--json").stdout)
+    assert scored["vqa"] == scores["vqa"]["joint"]
+    assert scored["contamination"] == {"images": 0}
+    assert scored["split"] == "test" and scored["protocol"] == "clean"
+    audit = vltool("splits", "audit", path, "--json")
+    assert audit.returncode == 0 and json.loads(audit.stdout)["clean"] is True
+    dirty = vltool("splits", "audit", path, "--set", "splits.protocol=off", "--json")
+    assert dirty.returncode == 2 and json.loads(dirty.stdout)["clean"] is False
