@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,3 +122,42 @@ def square(number: int) -> int:
 def test_the_local_engine_runs_jobs_in_processes_and_hands_errors_back() -> None:
     found = {done.job: (done.result, str(done.error or "")) for done in LocalEngine(2).run(square, [1, 2, 3])}
     assert found == {1: (1, ""), 2: (4, ""), 3: (None, "three")}
+
+
+def report_pid_and_wait(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    code = (
+        "from tests.search.test_search import report_pid_and_wait; from vltool.engines.local import LocalEngine\n"
+        f"if __name__ == '__main__': list(LocalEngine(1).run(report_pid_and_wait, [{str(path)!r}]))"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    try:
+        wait_until(path.exists)
+    finally:
+        parent.kill()
+        parent.wait()
+    worker = int(path.read_text())
+    wait_until(lambda: not alive(worker))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits to be collected does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 40) -> None:
+    started = time.monotonic()
+    while not reached():
+        assert time.monotonic() - started < seconds, "waited in vain"
+        time.sleep(0.1)

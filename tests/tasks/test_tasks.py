@@ -23,7 +23,7 @@ def test_the_miniature_has_every_task() -> None:
 def test_a_task_gives_a_finite_loss_that_reaches_its_decoder(name: str) -> None:
     model, prepared, batching = miniature_model()
     task = prepared.tasks[name]
-    batch, rows = batching.batch(task, prepared.examples[name]["train"][:5], generator=np.random.default_rng(0))
+    batch, _ = batching.batch(task, prepared.examples[name]["train"][:5], generator=np.random.default_rng(0))
     assert len(batch.rows) % batch.num_examples == 0
     assert all(len(tensor) == batch.num_examples for tensor in (*batch.inputs.values(), *batch.targets.values()))
     loss = model.loss(task, batch)
@@ -76,7 +76,9 @@ def test_others_are_equally_likely() -> None:
     generator = np.random.default_rng(0)
     drawn = np.stack([draw_others(images, generator) for _ in range(4000)])
     shares = np.stack([(drawn == other).mean(axis=0) for other in range(4)])  # (other, own)
-    expected = np.array([[0, 0, 1 / 3, 1 / 3], [0, 0, 1 / 3, 1 / 3], [1 / 2, 1 / 2, 0, 1 / 3], [1 / 2, 1 / 2, 1 / 3, 0]])
+    expected = np.array(
+        [[0, 0, 1 / 3, 1 / 3], [0, 0, 1 / 3, 1 / 3], [1 / 2, 1 / 2, 0, 1 / 3], [1 / 2, 1 / 2, 1 / 3, 0]]
+    )
     np.testing.assert_allclose(shares, expected, atol=0.04)
 
 

@@ -1,4 +1,4 @@
-"""Trainings from start to finish: resuming gives the same bits, finished ones return at once, foreign ones are refused."""
+"""Whole trainings: resumed ones give the same bits, finished ones return at once, foreign ones are refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_finished_training_returns_at_once_with_its_scores(tmp_path: Path) -> 
 
 def test_the_folder_of_another_training_is_refused(tmp_path: Path) -> None:
     train(inputs(tmp_path), PLAN, tmp_path / "run")
-    with pytest.raises(CheckpointError, match="holds the checkpoint of another training .its training differ"):
+    with pytest.raises(CheckpointError, match=r"holds the checkpoint of another training \(its training differ\)"):
         train(inputs(tmp_path, learning_rate=0.5), PLAN, tmp_path / "run")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +32,7 @@ class LocalEngine:
         workers = min(self.num_jobs, len(jobs))
         threads = max(1, num_cores() // workers)
         context = multiprocessing.get_context("spawn")  # forked processes would share the parent's torch threads
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=use_threads, initargs=(threads,)) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(threads,)) as pool:
             waiting = {pool.submit(function, job): job for job in jobs}
             try:
                 for future in as_completed(waiting):
@@ -46,8 +48,19 @@ class LocalEngine:
                     future.cancel()
 
 
-def use_threads(count: int) -> None:
-    """Let this process use `count` threads for its arithmetic."""
+def start_worker(num_threads: int) -> None:
+    """Let this process use `num_threads` threads for its arithmetic, and end with the process that started it.
+
+    A parent that is killed cannot tell its workers; one that went on would write into the folders of the next run.
+    """
     import torch
 
-    torch.set_num_threads(count)
+    torch.set_num_threads(num_threads)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
