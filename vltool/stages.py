@@ -168,10 +168,8 @@ def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | Non
 
     folder = config.out_dir / "training" / ("joint" if set(chosen) == set(config.tasks) else "+".join(chosen))
     result = train(inputs, plan, folder, report=report)
-    listener.say(
-        f"{result.num_updates:,} updates in {result.seconds:.0f} s, {100 * result.seconds_waiting / max(result.seconds, 1e-9):.1f} % "
-        "of it waiting for data"
-    )
+    waiting = 100 * result.seconds_waiting / max(result.seconds, 1e-9)
+    listener.say(f"{result.num_updates:,} updates in {result.seconds:.0f} s, {waiting:.1f} % of it waiting for data")
     return {
         "updates": result.num_updates,
         "val": result.val,

@@ -24,10 +24,10 @@ def print_summary(results: Mapping[str, StageResult]) -> None:
 
 
 def _rows(models: Mapping[str, dict[str, Any]]) -> list[list[str]]:
-    metrics = dict.fromkeys([*models.get("single", {}), *models.get("joint", {})])
+    single, joint, ignorance = (models.get(name, {}) for name in ("single", "joint", "ignorance"))
     return [
-        [metric, *(_number(models.get(name, {}).get(metric)) for name in ("single", "joint")), ignorance_of(models.get("ignorance", {}), metric)]
-        for metric in metrics
+        [metric, _number(single.get(metric)), _number(joint.get(metric)), ignorance_of(ignorance, metric)]
+        for metric in dict.fromkeys([*single, *joint])
     ]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError
-from vltool.structures import Batch, Example, ImageId, RegionFeatures
+from vltool.structures import Batch, Example, RegionFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
