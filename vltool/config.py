@@ -26,7 +26,10 @@ from vltool.errors import ConfigError
 from vltool.registry import ENCODERS, READERS, TASKS
 
 STAGES = ("world", "extract-features", "embed-text", "search-layers", "train-joint", "eval", "report")
-Protocol = Annotated[Literal["clean", "off"], BeforeValidator(lambda value: "off" if value is False else value)]  # YAML's off
+Protocol = Annotated[
+    Literal["clean", "paper", "paper-i", "paper-ii", "off"],
+    BeforeValidator(lambda value: "off" if value is False else value),  # YAML's off
+]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -117,7 +120,9 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class SplitsConfig:
-    """clean: no picture that any task evaluates is trained on by any task. off must be asked for by name."""
+    """clean: no picture that any task evaluates is trained on by any task. paper: the two trainings of the paper,
+    each tested on what it has not seen (paper-i, paper-ii: one of them). off must be asked for by name.
+    """
 
     protocol: Protocol = "clean"
 
@@ -143,7 +148,10 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Algorithm 1 and its optimizer. Defaults: section 5.2 of the paper; cycle_updates is its C."""
+    """Algorithm 1 and its optimizer. Defaults: section 5.2 of the paper; cycle_updates is its C.
+
+    init_from: a checkpoint to start from; the training inherits what has trained it.
+    """
 
     plan: str = "{out}/plan.json"
     cycle_updates: int = 20
@@ -156,6 +164,7 @@ class TrainingConfig:
     curriculum: bool = False
     evaluate_every: int = 0
     checkpoint_every: int = 10
+    init_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,7 +240,10 @@ def from_dict(raw: dict[str, Any], *, where: str = "configuration") -> RunConfig
 
 def dump(config: RunConfig) -> dict[str, Any]:
     """The resolved configuration as plain values, as it is written beside every result."""
-    return TypeAdapter(RunConfig).dump_python(config, mode="json")
+    plain: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
+    if not config.training.init_from:
+        del plain["training"]["init_from"]  # a training from scratch is the same one as before this key existed
+    return plain
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
 from vltool.pipeline import Listener, file_stamps, write_json
+from vltool.splits.protocol import training_of, trainings_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,15 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
 
 def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
-    """Tokens, vocabularies of the training data, word vectors; and the counts of every split."""
+    """Tokens, vocabularies of the training data, word vectors; and the counts of every split.
+
+    Of protocol `paper`, the words of training (ii) too, in a folder of their own.
+    """
+    found = [_embed_text(part, listener) for part in _trainings(config)]
+    return {**found[0], "outputs": [path for counts in found for path in counts["outputs"]]}
+
+
+def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
     from vltool.tasks.corpus import build_corpus, save_corpus
     from vltool.tasks.prepare import prepare_tasks
     from vltool.training.inputs import text_folder
@@ -90,11 +99,13 @@ def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
         listener.say(
             f"{row['task']}/{row['split']}: {row['read']:,} read"
             + "".join(f", {row[k]:,} {k.replace('_', ' ')}" for k in ("not_asked", "contaminated") if row[k])
+            + (f", {row['moved']:+,} by protocol {config.splits.protocol}" if row.get("moved") else "")
             + f", {row['used']:,} used"
         )
     corpus = build_corpus(prepared, config.text, progress=listener.say)
     save_corpus(corpus, text_folder(config))
-    _write_counts(config, prepared)
+    if config.splits.protocol != "paper-ii":
+        _write_counts(config, prepared)
     answers = {name: len(pool) for name, pool in corpus.answers.items()}
     covered = 100 * corpus.coverage["found"] / max(1, corpus.coverage["words"])
     listener.say(
@@ -146,13 +157,30 @@ def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | N
 
 
 def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | None = None) -> dict[str, Any]:
-    """Algorithm 1 over the run's tasks, or some of them, by the plan."""
+    """Algorithm 1 over the run's tasks, or some of them, by the plan; of protocol `paper` both trainings, in turn."""
+    found = {part.splits.protocol: _train(part, listener, tasks=tasks) for part in _trainings(config)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    first = next(iter(found.values()))
+    return {
+        "updates": sum(counts["updates"] for counts in found.values()),
+        "val": first["val"],
+        "checkpoint": first["checkpoint"],
+        "checkpoints": {protocol: counts["checkpoint"] for protocol, counts in found.items()},
+        "outputs": [path for counts in found.values() for path in counts["outputs"]],
+    }
+
+
+def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) -> dict[str, Any]:
     from vltool.search.plan import load_plan
+    from vltool.training.inputs import text_folder
     from vltool.training.run import train
     from vltool.training.schedule import JointPlan
 
     chosen = tasks or list(config.tasks)
     plan = JointPlan(load_plan(config.training.plan, chosen), config.training.cycle_updates)
+    if config.splits.protocol.startswith("paper-") and not text_folder(config).exists():
+        _embed_text(config, listener)
     inputs = _load(config, tasks=chosen)
     for row in inputs.prepared.counts:
         if row["split"] == "train":
@@ -165,8 +193,10 @@ def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | Non
             listener.progress(f"training, {line['task']} loss {line['loss']:.3f}", line["cycle"] + 1, plan.num_cycles)
         elif line["kind"] == "resumed":
             listener.say(f"going on from update {line['update']:,}")
+        elif line["kind"] == "inherited":
+            listener.say(f"{line['tensors']} tensors from {line['from']}; new: {', '.join(line['left']) or 'none'}")
 
-    folder = config.out_dir / "training" / ("joint" if set(chosen) == set(config.tasks) else "+".join(chosen))
+    folder = training_folder(config, chosen)
     result = train(inputs, plan, folder, report=report)
     waiting = 100 * result.seconds_waiting / max(result.seconds, 1e-9)
     listener.say(f"{result.num_updates:,} updates in {result.seconds:.0f} s, {waiting:.1f} % of it waiting for data")
@@ -179,33 +209,50 @@ def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | Non
 
 
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
-    """Test scores of the joint model and of the single-task winners of the search, side by side."""
+    """Test scores of the joint model and of the single-task winners of the search, side by side.
+
+    Of protocol `paper` each task is scored with the training that may be scored on it. Protocol `off` scores what
+    was trained on, and marks it.
+    """
     from vltool.search.plan import load_chosen
-    from vltool.training.scoring import evaluation_record, score_checkpoint
+    from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
 
     inputs = _load(config)
-    joint = str(config.out_dir / "training" / "joint" / "checkpoint")
+    parts = {name: _scored_by(config, name) for name in config.tasks}
+    joint = {name: str(training_folder(part, list(config.tasks)) / "checkpoint") for name, part in parts.items()}
+    own_inputs = {part.splits.protocol: _load(part) for part in parts.values() if part != config}
     single = {
         name: str(Path(found["folder"]) / "checkpoint") for name, found in load_chosen(config.training.plan).items()
     }
-    models = {"joint": dict.fromkeys(config.tasks, joint), "single": single}
-    summary: dict[str, Any] = {"test": {name: {} for name in config.tasks}}
+    models = {"joint": joint, "single": single}
+    marked = config.splits.protocol == "off"
+    summary: dict[str, Any] = {"test": {name: {} for name in config.tasks}, "contamination": {}}
     for model, checkpoints in models.items():
-        scored = {}
+        scored: dict[str, Any] = {}
         for name, path in checkpoints.items():
             listener.say(f"scoring {model} on {name}/test")
             show = lambda done, total, name=name: listener.progress(f"scoring {name}", done, total)  # noqa: E731
-            scored |= score_checkpoint(inputs, path, tasks=[name], split="test", progress=show)
+            own = own_inputs.get(parts[name].splits.protocol, inputs) if model == "joint" else inputs
+            scored |= score_checkpoint(own, path, tasks=[name], split="test", allow_contaminated=marked, progress=show)
         record = evaluation_record(model, "test", inputs, checkpoints, scored)
         record["predictions"] = {}
+        summary["contamination"][model] = contamination_of(scored)
         for name, found in scored.items():
-            path = config.out_dir / "eval" / f"{model}-test-{name}-predictions.json"
-            write_json(path, found.evaluation.predictions)
-            record["predictions"][name] = str(path)
+            predictions = config.out_dir / "eval" / f"{model}-test-{name}-predictions.json"
+            write_json(predictions, found.evaluation.predictions)
+            record["predictions"][name] = str(predictions)
             summary["test"][name][model] = found.evaluation.scores
             summary["test"][name]["ignorance"] = found.ignorance
         write_json(config.out_dir / "eval" / f"{model}-test.json", record)
     return {**summary, "outputs": [str(config.out_dir / "eval" / f"{model}-test.json") for model in models]}
+
+
+def training_folder(config: RunConfig, tasks: list[str]) -> Path:
+    """Where a joint training leaves its checkpoint; those of protocol `paper` apart, as joint-i and joint-ii."""
+    name = "joint" if set(tasks) == set(config.tasks) else "+".join(tasks)
+    protocol = config.splits.protocol
+    suffix = protocol.removeprefix("paper") if protocol.startswith("paper-") else ""
+    return config.out_dir / "training" / (name + suffix)
 
 
 def make_report(config: RunConfig, listener: Listener) -> dict[str, Any]:
@@ -216,9 +263,23 @@ def make_report(config: RunConfig, listener: Listener) -> dict[str, Any]:
     return {"report": str(path), "outputs": [str(path)]}
 
 
-def _load(config: RunConfig, *, tasks: list[str] | None = None) -> Any:
-    from dataclasses import replace
+def _trainings(config: RunConfig) -> list[RunConfig]:
+    """The run as each of its separate trainings sees it: two under protocol `paper`."""
+    names: Any = trainings_of(config.splits.protocol)
+    return [replace(config, splits=replace(config.splits, protocol=name)) for name in names]
 
+
+def _scored_by(config: RunConfig, task: str) -> RunConfig:
+    """The training of a run that is scored on the test set of `task`."""
+    kind = config.tasks[task].type or task
+    for part in _trainings(config):
+        training = training_of(part.splits.protocol)
+        if training is None or (kind, "test") in training.scored:
+            return part
+    return config
+
+
+def _load(config: RunConfig, *, tasks: list[str] | None = None) -> Any:
     from vltool.training.inputs import load_inputs
 
     inputs = load_inputs(config)

@@ -88,7 +88,7 @@ def test_only_clean_leaves_anything_out_and_off_is_asked_for_by_name() -> None:
         assert found.kept == {"vqa": (0, 1, 2), "nlvr2": (0, 1)} and found.removed == {"vqa": 0, "nlvr2": 0}
         assert found.pairs == clean(EXAMPLES).pairs
     for name in ("", "none", "Clean"):
-        with pytest.raises(ConfigError, match="choose clean, paper, off"):
+        with pytest.raises(ConfigError, match="choose clean, paper, paper-i, paper-ii, off"):
             apply_protocol(name, EXAMPLES)
 
 

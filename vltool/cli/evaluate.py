@@ -15,13 +15,17 @@ def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder that train-joint left.")],
     tasks: TaskNames = None,
     split: Annotated[Literal["val", "test"], typer.Option(help="Which split is scored.")] = "test",
+    allow_contaminated: Annotated[
+        bool, typer.Option("--allow-contaminated", help="Score pictures that trained the checkpoint, and say so.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Score a checkpoint; refuses a split whose pictures trained it."""
+    """Score a checkpoint; refuses a split whose pictures trained it. Leaves eval-SPLIT.json beside the checkpoint."""
     from vltool.config import from_dict
+    from vltool.pipeline import write_json
     from vltool.training import checkpoint as checkpoints
     from vltool.training.inputs import load_inputs
-    from vltool.training.scoring import score_checkpoint
+    from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
 
     saved = checkpoints.load(checkpoint)
     config = from_dict(saved.run["config"], where=str(checkpoint))
@@ -32,17 +36,29 @@ def command(
             checkpoint,
             tasks=tasks,
             split=split,
+            allow_contaminated=allow_contaminated,
             progress=lambda done, total: console.progress("scoring", done, total),
         )
+    contamination = contamination_of(scored)
+    record = evaluation_record(checkpoint.parent.name, split, inputs, dict.fromkeys(scored, str(checkpoint)), scored)
+    write_json(checkpoint.parent / f"eval-{split}.json", {**record, "config": saved.run["config"]})
     found: dict[str, Any] = {name: item.evaluation.scores for name, item in scored.items()}
     if json:
         facts = {"checkpoint": str(checkpoint), "split": split, "protocol": config.splits.protocol}
-        print_json({**found, **facts, "contamination": {"images": 0}})
+        print_json({**found, **facts, "contamination": contamination})
         return
     for name, item in scored.items():
         ignorance = item.ignorance
         rows = [[metric, f"{value:.2f}", ignorance_of(ignorance, metric)] for metric, value in found[name].items()]
-        print_table(f"{name} on {split} ({config.splits.protocol} splits)", ["metric", "score", "ignorance"], rows)
+        print_table(
+            f"{name} on {split} ({config.splits.protocol} splits)" + _mark(item.contaminated),
+            ["metric", "score" + " (contaminated)" * bool(item.contaminated), "ignorance"],
+            rows,
+        )
+
+
+def _mark(contaminated: int) -> str:
+    return f", CONTAMINATED: {contaminated:,} of its pictures trained this checkpoint" if contaminated else ""
 
 
 def ignorance_of(ignorance: dict[str, float], metric: str) -> str:

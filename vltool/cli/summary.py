@@ -18,7 +18,11 @@ def print_summary(results: Mapping[str, StageResult]) -> None:
     if "eval" in results:
         for task, models in results["eval"].counts["test"].items():
             where = f" (level {levels[task]})" if task in levels else ""
-            print_table(f"{task} on test{where}", ["metric", "single", "joint", "ignorance"], _rows(models))
+            print_table(
+                f"{task} on test{where}" + _mark(results["eval"].counts, task),
+                ["metric", "single", "joint", "ignorance"],
+                _rows(models),
+            )
     if "report" in results:
         print_lines(f"report: {results['report'].counts['report']}")
 
@@ -29,6 +33,12 @@ def _rows(models: Mapping[str, dict[str, Any]]) -> list[list[str]]:
         [metric, _number(single.get(metric)), _number(joint.get(metric)), ignorance_of(ignorance, metric)]
         for metric in dict.fromkeys([*single, *joint])
     ]
+
+
+def _mark(counts: Mapping[str, Any], task: str) -> str:
+    """What to say of scores whose pictures were trained on; a stage of an older version counted nothing."""
+    found = [facts.get("tasks", {}).get(task, 0) for facts in counts.get("contamination", {}).values()]
+    return f", CONTAMINATED: {max(found):,} of its pictures were trained on" if any(found) else ""
 
 
 def _number(value: float | None) -> str:

@@ -62,7 +62,9 @@ def contamination(files: RunFiles) -> Table | str:
         for p in pairs
     ]
     return Table(
-        f"Training examples about evaluated pictures (protocol {protocol})", pd.DataFrame(rows), note=LEFT[protocol]
+        f"Training examples about evaluated pictures (protocol {protocol})",
+        pd.DataFrame(rows),
+        note=LEFT[protocol.partition("-")[0]],
     )
 
 
@@ -101,7 +103,7 @@ def trainings(files: RunFiles) -> Table | str:
             "Updates": found.num_updates or None,
             "Seconds": found.seconds or None,
             "Waiting for data": 100 * found.seconds_waiting / found.seconds if found.seconds else None,
-            "State": "finished" if found.val else "not finished",
+            "State": "finished" if found.val is not None else "not finished",
         }
         for found in files.trainings.values()
     ]

@@ -3,7 +3,7 @@
 clean   every training example is left out whose picture any task evaluates (val or test): 12-in-1's rule, and the
         default
 paper   the two trainings of section 5.1 of Nguyen and Okatani (CVPR 2019), each from scratch, each tested only on
-        what it has not seen: see PAPER
+        what it has not seen: see PAPER. paper-i and paper-ii name one of them alone
 off     nothing is left out and nothing refused; it must be asked for by name
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from vltool.errors import ConfigError, SplitError
 from vltool.structures import ImageId
 
-PROTOCOLS = ("clean", "paper", "off")
+PROTOCOLS = ("clean", "paper", "paper-i", "paper-ii", "off")
 EVALUATED = ("val", "test")
 
 SplitIds = Mapping[str, Mapping[str, Sequence[tuple[ImageId, ...]]]]
@@ -86,7 +86,7 @@ def clean(examples: SplitIds) -> CleanSplits:
 def apply_protocol(name: str, examples: SplitIds) -> CleanSplits:
     """What stays of every training set under protocol `name`; `pairs` says in any case what is shared.
 
-    Protocols `paper` and `off` leave nothing out: `paper` forbids scores instead (`refuse_scoring`). Raises
+    Protocols `paper…` and `off` leave nothing out: `paper…` forbid scores instead (`refuse_scoring`). Raises
     ConfigError for another name; `off` is never assumed.
     """
     if name not in PROTOCOLS:
@@ -136,6 +136,18 @@ def paper_training(name: str) -> Training:
         if training.name == name:
             return training
     raise ConfigError(f"protocol paper has no training {name!r}: choose {' or '.join(item.name for item in PAPER)}")
+
+
+def trainings_of(protocol: str) -> tuple[str, ...]:
+    """The protocols of the separate trainings that a run under `protocol` makes: two for `paper`, else itself."""
+    return tuple(f"{protocol}-{training.name}" for training in PAPER) if protocol == "paper" else (protocol,)
+
+
+def training_of(protocol: str) -> Training | None:
+    """The paper's training that a run under `protocol` prepares; `paper` alone: (i), which searches and validates."""
+    if protocol == "paper":
+        return PAPER[0]
+    return paper_training(protocol.removeprefix("paper-")) if protocol.startswith("paper-") else None
 
 
 def train_on(training: Training, available: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:

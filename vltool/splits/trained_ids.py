@@ -31,6 +31,12 @@ class TrainedIds:
     def build(cls, by_task: Mapping[str, Iterable[ImageId]]) -> TrainedIds:
         return cls({task: frozenset(ids) for task, ids in by_task.items()})
 
+    def union(self, other: TrainedIds) -> TrainedIds:
+        """The pictures of both, task by task: what a model was trained on that started from another's weights."""
+        tasks = dict.fromkeys([*self.by_task, *other.by_task])
+        none: frozenset[ImageId] = frozenset()
+        return TrainedIds({task: self.by_task.get(task, none) | other.by_task.get(task, none) for task in tasks})
+
     def meets(self, evaluated: Iterable[ImageId]) -> list[ImageId]:
         """Those of `evaluated` that any task was trained on, sorted, each once."""
         sought = set(evaluated)

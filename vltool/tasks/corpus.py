@@ -70,9 +70,15 @@ def build_corpus(
     vectors, coverage = load_vectors(path, words)
     answers = {}
     for name, task in prepared.tasks.items():
-        found = task.answers(prepared.examples[name]["train"])
+        training = prepared.examples[name]["train"]
+        found = task.answers(training)
         if found:
-            answers[name] = AnswerPool.build(found, threshold=config.answer_threshold, normalize=normalize_answer)
+            answers[name] = AnswerPool.build(
+                found,
+                correct=task.correct_answers(training),
+                threshold=config.answer_threshold,
+                normalize=normalize_answer,
+            )
     return Corpus(words, vectors, tokens, answers, coverage)
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vltool.config import RunConfig, SourceConfig, TaskConfig
+from vltool.config import RunConfig, SourceConfig
 from vltool.errors import ConfigError, DataError
 from vltool.registry import READERS, TASKS, resolve
-from vltool.splits.protocol import apply_protocol
+from vltool.splits.protocol import apply_protocol, train_on, training_of
 from vltool.structures import Example, ImageId
 from vltool.tasks.task import Task
 
@@ -50,28 +50,33 @@ class PreparedTasks:
 def prepare_tasks(config: RunConfig) -> PreparedTasks:
     """Read every source of every task and apply the split protocol. Raises DataError or ConfigError.
 
-    Protocol `clean` takes every training example away whose picture any task evaluates (12-in-1's rule).
+    Protocol `clean` takes every training example away whose picture any task evaluates (12-in-1's rule). Protocol
+    `paper-ii` trains on VQA's val set too, and leaves every val set that it may not be scored on empty.
     """
-    tasks, examples, counts = {}, {}, []
+    tasks: dict[str, Task[Any]] = {}
+    examples: Examples = {}
+    counts: list[dict[str, Any]] = []
     for name, task_config in config.tasks.items():
         records, read = {}, {}
         for split in SPLITS:
             found = [read_source(source) for source in getattr(task_config, split)]
             records[split] = [record for source in found for record in source]
             read[split] = len(records[split])
-        task: Task[Any] = resolve(TASKS, task_config.type or name, kind="task")(
-            name, records, options=task_config.options
-        )
-        tasks[name] = task
+        kind = resolve(TASKS, task_config.type or name, kind="task")
+        tasks[name] = task = kind(name, records, options=task_config.options)
         examples[name] = {split: task.examples(split) for split in SPLITS}
         counts += [{"task": name, "split": split, "read": read[split]} for split in SPLITS]
-    examples, contamination = _apply_protocol(examples, config.splits.protocol)
+    arranged = _arrange(examples, config)
+    kept, contamination = _apply_protocol(arranged, config.splits.protocol)
     for row in counts:
-        asked = len(tasks[row["task"]].examples(row["split"]))
+        name, split = row["task"], row["split"]
+        asked, moved = len(examples[name][split]), len(arranged[name][split]) - len(examples[name][split])
         row["not_asked"] = row["read"] - asked
-        row["contaminated"] = asked - len(examples[row["task"]][row["split"]])
-        row["used"] = len(examples[row["task"]][row["split"]])
-    return PreparedTasks(tasks, examples, tuple(counts), contamination)
+        if moved:  # by the protocol: into training, or out of what may be scored
+            row["moved"] = moved
+        row["contaminated"] = len(arranged[name][split]) - len(kept[name][split])
+        row["used"] = len(kept[name][split])
+    return PreparedTasks(tasks, kept, tuple(counts), contamination)
 
 
 def read_source(source: SourceConfig) -> list[Any]:
@@ -104,7 +109,7 @@ def with_features(
         examples[name] = {}
         for split, found in splits.items():
             kept = tuple(example for example in found if all(stored(image_id) for image_id in example.image_ids))
-            if len(kept) < len(found) and not _may_drop(config.tasks[name], split):
+            if len(kept) < len(found) and not _may_drop(config, name, split):
                 absent = [i for example in found for i in example.image_ids if not stored(i)]
                 raise DataError(
                     f"tasks.{name}.{split}: {len(found) - len(kept)} of {len(found)} examples are about pictures "
@@ -117,8 +122,28 @@ def with_features(
     return PreparedTasks(prepared.tasks, examples, tuple(counts.values()), prepared.contamination)
 
 
-def _may_drop(task: TaskConfig, split: str) -> bool:
-    return any(source.missing_features == "drop" for source in getattr(task, split))
+def _may_drop(config: RunConfig, name: str, split: str) -> bool:
+    task = config.tasks[name]
+    training = training_of(config.splits.protocol)
+    sets = training.train[task.type or name] if training and split == "train" else (split,)
+    return any(source.missing_features == "drop" for part in sets for source in getattr(task, part))
+
+
+def _arrange(examples: Examples, config: RunConfig) -> Examples:
+    """The sets as the paper's training uses them; under other protocols as they are."""
+    training = training_of(config.splits.protocol)
+    if training is None:
+        return examples
+    found: Examples = {}
+    for name, splits in examples.items():
+        kind = config.tasks[name].type or name
+        sets = train_on(training, {kind: [split for split in splits if splits[split]]})[kind]
+        found[name] = {
+            "train": tuple(example for part in sets for example in splits[part]),
+            "val": splits["val"] if (kind, "val") in training.scored else (),
+            "test": splits["test"],
+        }
+    return found
 
 
 def _apply_protocol(examples: Examples, protocol: str) -> tuple[Examples, tuple[dict[str, Any], ...]]:

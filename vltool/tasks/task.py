@@ -90,6 +90,10 @@ class Task(ABC, Generic[RecordT]):
         """The right answers of each example, where the task chooses from a pool; empty otherwise."""
         return []
 
+    def correct_answers(self, examples: Sequence[Example]) -> list[str] | None:
+        """The one right answer of each example, where the dataset says it for all of them; else None."""
+        return None
+
     def learn_answers(self, pool: Any) -> None:
         """Take the answer pool that was built from training data."""
 

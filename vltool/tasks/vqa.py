@@ -32,6 +32,10 @@ class VisualQuestionAnswering(Task[QuestionRecord]):
     def answers(self, examples: Sequence[Example]) -> list[tuple[str, ...]]:
         return [example.target.answers for example in examples]
 
+    def correct_answers(self, examples: Sequence[Example]) -> list[str] | None:
+        found = [example.target.correct_answer for example in examples]
+        return found if all(found) else None
+
     def learn_answers(self, pool: AnswerPool) -> None:
         if len(pool) == 0:
             raise DataError(

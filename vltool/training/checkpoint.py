@@ -37,9 +37,13 @@ class Checkpoint:
     def cycle(self) -> int:
         return int(self.run["cycle"])
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The saved parameters and buffers by name."""
+        return _read_tensors(self.path / "model.safetensors")
+
     def load_model(self, model: nn.Module) -> None:
         """Put the saved parameters into `model`. Raises CheckpointError naming what does not fit."""
-        saved = _read_tensors(self.path / "model.safetensors")
+        saved = self.tensors()
         expected = model.state_dict()
         for name, tensor in expected.items():
             if name not in saved:

@@ -13,8 +13,8 @@ from vltool.training.run import RunInputs
 
 
 def text_folder(config: RunConfig) -> Path:
-    """Where `embed-text` leaves the words of a run."""
-    return config.out_dir / "text"
+    """Where `embed-text` leaves the words of a run; training (ii) of protocol `paper` has its own."""
+    return config.out_dir / ("text-ii" if config.splits.protocol == "paper-ii" else "text")
 
 
 def load_inputs(config: RunConfig) -> RunInputs:

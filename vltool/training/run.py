@@ -36,6 +36,7 @@ from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks, image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
+from vltool.training.inherit import inherit_weights, inherited_ids
 from vltool.training.joint import train_jointly
 from vltool.training.loader import TaskBatches
 from vltool.training.run_log import RunLog
@@ -58,6 +59,11 @@ class RunInputs:
     @property
     def feature_dim(self) -> int:
         return int(self.store.header["feature_dim"])
+
+    @property
+    def may_lack_val(self) -> bool:
+        """Whether the split protocol takes val sets away (training (ii) of the paper trains on one)."""
+        return self.config.splits.protocol == "paper-ii"
 
     def batching(self) -> Batching:
         return Batching(self.store, self.corpus.tokens, self.corpus.token_ids)
@@ -128,8 +134,8 @@ def pick_device(name: str) -> torch.device:
 def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | None = None) -> TrainingResult:
     """Train by `plan` in `folder`, going on from its last checkpoint; a finished training returns at once.
 
-    report: called with every line of the log and with {"kind": "resumed"}. Raises StoreError or CheckpointError if
-    the folder belongs to another run, TrainingError if numbers stop being finite.
+    report: called with every line of the log and with {"kind": "resumed"} or {"kind": "inherited"}. Raises StoreError
+    or CheckpointError if the folder belongs to another run, TrainingError if numbers stop being finite.
     """
     say = report or (lambda line: None)
     identity = run_identity(inputs, plan)
@@ -150,6 +156,9 @@ def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | 
         seed=inputs.config.seed,
     )
     start_cycle = _resume(folder, identity, model, updater)
+    if not start_cycle and settings.init_from:
+        taken, left = inherit_weights(inputs, model)
+        say({"kind": "inherited", "from": settings.init_from, "tensors": taken, "left": left})
     if start_cycle:
         say({"kind": "resumed", "cycle": start_cycle, "update": updater.num_updates})
     started = time.perf_counter()
@@ -214,7 +223,8 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
 def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
     """What a checkpoint carries beside its weights: enough to rebuild it, and the ids of what trained it."""
     names = [task.task for task in plan.tasks]
-    trained = TrainedIds.build({name: image_ids_of(inputs.prepared.examples[name]["train"]) for name in names})
+    own = TrainedIds.build({name: image_ids_of(inputs.prepared.examples[name]["train"]) for name in names})
+    trained = own.union(inherited_ids(inputs))
     return {
         "config": dump(inputs.config),
         "plan": [asdict(task) for task in plan.tasks],
@@ -236,7 +246,8 @@ def _note(log: RunLog, say: Report, kind: str, cycle: int, update: int, values: 
 def _score(
     inputs: RunInputs, model: JointModel, log: RunLog, say: Report, cycle: int, update: int
 ) -> dict[str, Scores]:
-    found = {name: inputs.evaluate(model, name, "val").scores for name in model.levels}
+    validated = [name for name in model.levels if inputs.prepared.examples[name]["val"] or not inputs.may_lack_val]
+    found = {name: inputs.evaluate(model, name, "val").scores for name in validated}
     for name, scores in found.items():
         _note(log, say, "scores", cycle, update, {"task": name, "split": "val", "scores": scores})
     return found

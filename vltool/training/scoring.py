@@ -1,8 +1,8 @@
-"""Scores of saved checkpoints, refused where a picture to be scored was trained on."""
+"""Scores of saved checkpoints, refused where a picture to be scored was trained on, or marked if that is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from vltool.errors import ConfigError, SplitError
 from vltool.evaluation.evaluate import Evaluation, Progress
 from vltool.models.joint_model import JointModel
-from vltool.splits.audit import TrainedIds
+from vltool.splits.protocol import Training, refuse_scoring, training_of
+from vltool.splits.trained_ids import TrainedIds
+from vltool.structures import ImageId
 from vltool.tasks.prepare import image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
@@ -20,10 +22,14 @@ from vltool.training.run import RunInputs, pick_device
 
 @dataclass(frozen=True)
 class ScoredTask:
-    """One task's scores on one split, and what ignorance reaches there."""
+    """One task's scores on one split, and what ignorance reaches there.
+
+    contaminated: how many of the scored pictures trained the model (or one that it started from).
+    """
 
     evaluation: Evaluation
     ignorance: Scores
+    contaminated: int = 0
 
 
 def load_network(inputs: RunInputs, saved: Checkpoint) -> JointModel:
@@ -40,16 +46,24 @@ def score_checkpoint(
     *,
     tasks: Iterable[str] | None = None,
     split: str = "test",
+    allow_contaminated: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, ScoredTask]:
-    """Scores of a checkpoint on `split` of its tasks. Raises SplitError if it was trained on what is scored."""
+    """Scores of a checkpoint on `split` of its tasks. Raises SplitError if it was trained on what is scored.
+
+    tasks: default all that the protocol of its training lets it be scored on. allow_contaminated: score it all the
+    same, and count the pictures; what training (i) or (ii) of the paper is not for stays refused.
+    """
     saved = checkpoint.load(path)
     own = [task["task"] for task in saved.run["plan"]]
-    chosen = list(tasks) if tasks is not None else own
+    chosen = list(tasks) if tasks is not None else _scorable(inputs, saved, own, split)
     for name in chosen:
         if name not in own:
             raise ConfigError(f"{path}: has no task {name!r}; it has {', '.join(own)}")
-    refuse_contaminated(inputs, saved, chosen, split)
+    refuse_by_protocol(inputs, saved, chosen, split)
+    met = contaminated_pictures(inputs, saved, chosen, split)
+    if not allow_contaminated:
+        _refuse(saved, met, split)
     model = load_network(inputs, saved)
     batching = inputs.batching()
     found = {}
@@ -58,20 +72,60 @@ def score_checkpoint(
         ignorance = inputs.prepared.tasks[name].ignorance(
             inputs.prepared.examples[name][split], inputs.prepared.examples[name]["train"], batching.row_of
         )
-        found[name] = ScoredTask(evaluation, ignorance)
+        found[name] = ScoredTask(evaluation, ignorance, len(met[name]))
     return found
+
+
+def refuse_by_protocol(inputs: RunInputs, saved: Checkpoint, tasks: Iterable[str], split: str) -> None:
+    """Raises SplitError where the checkpoint is of one of the paper's trainings and not to be scored on a task."""
+    training = _paper_training(saved)
+    for name in tasks if training else ():
+        assert training is not None
+        refuse_scoring(training, _kind(inputs, name), split)
+
+
+def contaminated_pictures(
+    inputs: RunInputs, saved: Checkpoint, tasks: Iterable[str], split: str
+) -> dict[str, list[ImageId]]:
+    """task → the pictures of its `split` that trained the checkpoint, or a checkpoint that it started from."""
+    trained = TrainedIds.from_json(saved.run["trained_ids"])
+    return {name: trained.meets(image_ids_of(inputs.prepared.examples[name][split])) for name in tasks}
 
 
 def refuse_contaminated(inputs: RunInputs, saved: Checkpoint, tasks: Iterable[str], split: str) -> None:
     """Raises SplitError naming the first pictures that both trained the checkpoint and are to be scored."""
-    trained = TrainedIds.from_json(saved.run["trained_ids"])
-    for name in tasks:
-        met = trained.meets(image_ids_of(inputs.prepared.examples[name][split]))
-        if met:
+    _refuse(saved, contaminated_pictures(inputs, saved, tasks, split), split)
+
+
+def _refuse(saved: Checkpoint, met: Mapping[str, list[ImageId]], split: str) -> None:
+    for name, image_ids in met.items():
+        if image_ids:
             raise SplitError(
-                f"{saved.path}: {len(met)} pictures of {name}/{split} trained this checkpoint, first "
-                f"{', '.join(met[:3])}. Score it on another split, or train again with splits.protocol=clean"
+                f"{saved.path}: {len(image_ids)} pictures of {name}/{split} trained this checkpoint, first "
+                f"{', '.join(image_ids[:3])}. Score it on another split, or train again with splits.protocol=clean; "
+                "--allow-contaminated scores it and marks the scores"
             )
+
+
+def contamination_of(scored: Mapping[str, ScoredTask]) -> dict[str, Any]:
+    """{"images": 0}, or how many scored pictures were trained on, and of which tasks."""
+    counts = {name: found.contaminated for name, found in scored.items() if found.contaminated}
+    return {"images": sum(counts.values()), **({"tasks": counts} if counts else {})}
+
+
+def _scorable(inputs: RunInputs, saved: Checkpoint, tasks: list[str], split: str) -> list[str]:
+    training = _paper_training(saved)
+    found = [name for name in tasks if training is None or (_kind(inputs, name), split) in training.scored]
+    return found or tasks
+
+
+def _paper_training(saved: Checkpoint) -> Training | None:
+    protocol = saved.run.get("protocol", "clean")
+    return None if protocol == "paper" else training_of(protocol)
+
+
+def _kind(inputs: RunInputs, name: str) -> str:
+    return inputs.config.tasks[name].type or name
 
 
 def evaluation_record(
@@ -82,7 +136,7 @@ def evaluation_record(
         "model": model,
         "split": split,
         "protocol": inputs.config.splits.protocol,
-        "contamination": {"images": 0},
+        "contamination": contamination_of(scored),
         "checkpoints": checkpoints,
         "tasks": {name: found.evaluation.scores for name, found in scored.items()},
         "ignorance": {name: found.ignorance for name, found in scored.items()},
