@@ -64,7 +64,11 @@ def picture(number: int) -> RegionFeatures:
 
 def captions(numbers: range) -> list[CaptionRecord]:
     return [
-        CaptionRecord(f"{n}-{k}", image_id(n), f"a {COLOURS[colour_of(n, 0)]} and a {COLOURS[colour_of(n, 1)]} box number {n % 4 + k}")
+        CaptionRecord(
+            f"{n}-{k}",
+            image_id(n),
+            f"a {COLOURS[colour_of(n, 0)]} and a {COLOURS[colour_of(n, 1)]} box number {n % 4 + k}",
+        )
         for n in numbers
         for k in range(2)
     ]
@@ -77,7 +81,9 @@ def questions(numbers: range) -> list[QuestionRecord]:
         for k, colour in enumerate(COLOURS):
             answer = "yes" if colour in here else "no"
             found.append(
-                QuestionRecord(10 * n + k, image_id(n), f"is there a {colour} box ?", (answer,) * 10, "is there a", "yes/no")
+                QuestionRecord(
+                    10 * n + k, image_id(n), f"is there a {colour} box ?", (answer,) * 10, "is there a", "yes/no"
+                )
             )
     return found
 
@@ -113,12 +119,16 @@ def miniature_prepared() -> PreparedTasks:
 
 
 def miniature_corpus(prepared: PreparedTasks) -> Corpus:
-    sentences = list(dict.fromkeys(s for splits in prepared.examples.values() for es in splits.values() for s in texts(es)))
+    sentences = list(
+        dict.fromkeys(s for splits in prepared.examples.values() for es in splits.values() for s in texts(es))
+    )
     tokens = {sentence: tuple(sentence.split()) for sentence in sentences}
     words = Vocabulary.build(list(tokens.values()))
     vectors = np.random.default_rng(0).normal(0, 1, (len(words), 6)).astype(np.float32)
     vqa = prepared.tasks["vqa"]
-    answers = {"vqa": AnswerPool.build(vqa.answers(prepared.examples["vqa"]["train"]), threshold=0, normalize=normalize_answer)}
+    answers = {
+        "vqa": AnswerPool.build(vqa.answers(prepared.examples["vqa"]["train"]), threshold=0, normalize=normalize_answer)
+    }
     corpus = Corpus(words, vectors, tokens, answers, {"percent": 100.0})
     corpus.teach(prepared)
     return corpus
@@ -143,7 +153,9 @@ def miniature_config(out: str, **training: object) -> RunConfig:
     )
 
 
-def miniature_model(levels: dict[str, int] | None = None, *, seed: int = 0) -> tuple[JointModel, PreparedTasks, Batching]:
+def miniature_model(
+    levels: dict[str, int] | None = None, *, seed: int = 0
+) -> tuple[JointModel, PreparedTasks, Batching]:
     """An untrained joint model of d = 16 and three levels, its tasks and their batching."""
     prepared = miniature_prepared()
     corpus = miniature_corpus(prepared)

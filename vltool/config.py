@@ -109,12 +109,16 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What a task learns from and is scored on. type: its name in the registry (default: the key)."""
+    """What a task learns from and is scored on. type: its name in the registry (default: the key).
+
+    loss_weight: what its loss is multiplied with, so that no task drowns the others in a joint training.
+    """
 
     train: tuple[SourceConfig, ...]
     val: tuple[SourceConfig, ...]
     test: tuple[SourceConfig, ...] = ()
     type: str = ""
+    loss_weight: float = 1.0
     options: dict[str, Any] = field(default_factory=dict)
 
 

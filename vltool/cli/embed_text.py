@@ -16,8 +16,7 @@ def command(config: Config, overrides: Set = None, json: Json = False) -> None:
         embed_text,
         json=json,
         show=lambda found: [
-            f"{found['sentences']:,} sentences, {found['words']:,} words "
-            f"({found['covered']:.1f} % with a vector)",
+            f"{found['sentences']:,} sentences, {found['words']:,} words ({found['covered']:.1f} % with a vector)",
             *(f"{name}: {count:,} answers" for name, count in found["answers"].items()),
         ],
     )

@@ -36,6 +36,4 @@ def command(
     if json:
         print_json({"out": str(out), **counts})
     else:
-        print_lines(
-            f"{out}: " + ", ".join(f"{value:,} {name}" for name, value in counts.items() if type(value) is int)
-        )
+        print_lines(f"{out}: " + ", ".join(f"{value:,} {name}" for name, value in counts.items() if type(value) is int))

@@ -179,7 +179,8 @@ def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | 
         losses: dict[str, list[float]] = {task.task: [] for task in plan.tasks}
 
         def update(name: str, batch: Batch) -> None:
-            losses[name].append(updater.update(inputs.prepared.tasks[name], batch.to(device)))
+            weight = inputs.config.tasks[name].loss_weight
+            losses[name].append(updater.update(inputs.prepared.tasks[name], batch.to(device), weight=weight))
 
         def after_cycle(cycle: int) -> None:
             for name, values in losses.items():
@@ -212,6 +213,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "training": config["training"],
         "encoder": config["encoder"],
         "plan": [asdict(task) for task in plan.tasks],
+        "loss_weights": {task.task: inputs.config.tasks[task.task].loss_weight for task in plan.tasks},
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
         "words": _digest(list(inputs.corpus.words)),
