@@ -30,9 +30,8 @@ NUM_IMAGES = 12
 class Pictures:
     """Region features by image id: region k of picture n is a box of one colour; the feature says which."""
 
-    header = {"feature_dim": FEATURE_DIM, "fingerprint": "miniature"}
-
     def __init__(self) -> None:
+        self.header = {"feature_dim": FEATURE_DIM, "fingerprint": "miniature"}
         self.held = {image_id(n): picture(n) for n in range(NUM_IMAGES)}
 
     def get(self, image_id: ImageId) -> RegionFeatures:

@@ -70,7 +70,7 @@ def test_the_best_validation_score_wins_and_equals_go_to_the_lowest_level() -> N
 
 def test_failed_trials_are_passed_over_but_not_if_all_fail() -> None:
     assert choose([result("vqa", 1, 0, error="broke"), result("vqa", 2, 1.0)])["vqa"].plan.level == 2
-    with pytest.raises(TrainingError, match="every trial of vqa failed, the first with: broke"):
+    with pytest.raises(TrainingError, match="every trial of vqa failed"):
         choose([result("vqa", 1, 0, error="broke")])
 
 
@@ -81,7 +81,7 @@ def test_a_plan_file_is_read_back_and_says_what_it_lacks(tmp_path: Path) -> None
     assert load_chosen(path)["vqa"]["runner_up"] == 49.5
     with pytest.raises(ConfigError, match="no plan for task 'grounding'; it has vqa"):
         load_plan(path, ["vqa", "grounding"])
-    with pytest.raises(ConfigError, match="no plan file. Run: vltool search-layers"):
+    with pytest.raises(ConfigError, match="no plan file"):
         load_plan(tmp_path / "none.json", ["vqa"])
     path.write_text(json.dumps({"tasks": [{"task": "vqa"}]}))
     with pytest.raises(ConfigError, match="not a plan file"):

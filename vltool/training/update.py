@@ -50,7 +50,10 @@ class Updater:
         return self.base_rate * self.decay ** (self.num_updates // self.step_size)
 
     def update(self, task: Task[Any], batch: Batch, *, weight: float = 1.0) -> float:
-        """One step on `weight` times the loss of one task; gives the loss itself. Raises TrainingError if the loss or a gradient is not finite."""
+        """One step on `weight` times the loss of one task; gives the loss itself.
+
+        Raises TrainingError if the loss or a gradient is not finite.
+        """
         torch.manual_seed((self.seed << 32) + self.num_updates)
         self.model.train()
         for group in self.optimizer.param_groups:
@@ -61,7 +64,7 @@ class Updater:
         loss = task.loss(logits.float(), batch)
         value = loss.item()
         self._check_finite(value, task, batch, "the loss")
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
+        (weight * loss).backward()
         norm = float(self._clip())
         self._check_finite(norm, task, batch, "a gradient")
         self.optimizer.step()
