@@ -2,28 +2,110 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
-from vltool.cli.console import print_json, print_table
+from vltool.cli.console import Console, print_json, print_lines, print_table
 from vltool.cli.options import Config, Json, Set
 
 app = typer.Typer(help="Make contamination-safe splits and prove them.", no_args_is_help=True)
 
 
-@app.command("audit")
-def audit_command(config: Config, overrides: Set = None, json: Json = False) -> None:
-    """Pictures and examples that are both trained on and evaluated, for every pair of tasks; exit code 2 if any."""
+@app.command("build")
+def build_command(
+    config: Config,
+    out: Annotated[Path | None, typer.Option(help="Folder of the lists (default: splits below the run's out).")] = None,
+    overrides: Set = None,
+    json: Json = False,
+) -> None:
+    """Write the lists of examples and pictures of every task and split, with their digests and what was left out."""
     from vltool.config import load
-    from vltool.splits.audit import audit
-    from vltool.tasks.prepare import prepare_tasks, split_ids
+    from vltool.tasks.split_proof import build_splits, prepare_trainings
 
-    prepared = prepare_tasks(load(config, overrides or []))
-    found = audit(split_ids(prepared.examples))
+    run = load(config, overrides or [])
+    folder = out or run.out_dir / "splits"
+    found = {}
+    for protocol, prepared in prepare_trainings(run).items():
+        place = folder if protocol != "paper-ii" else folder.with_name(f"{folder.name}-ii")
+        found[protocol] = {**build_splits(prepared, place, protocol=protocol), "out": str(place)}
+    first = next(iter(found.values()))
+    if json:
+        print_json({**first, **({"trainings": found} if len(found) > 1 else {})})
+        return
+    for protocol, summary in found.items():
+        rows = [
+            [f"{task}/{split}", f"{facts['examples']:,}", f"{facts['images']:,}", facts["examples_sha256"][:16]]
+            for task, splits in summary["lists"].items()
+            for split, facts in splits.items()
+        ]
+        print_table(f"splits by protocol {protocol}", ["set", "examples", "pictures", "SHA-256 of the examples"], rows)
+        left = ", ".join(f"{task} {count:,}" for task, count in summary["removed"].items())
+        print_lines(f"training examples left out because their picture is evaluated: {left}", summary["out"])
+
+
+@app.command("audit")
+def audit_command(
+    config: Config,
+    detector_list: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The pictures that trained the detector, one more training set.")
+    ] = None,
+    detector_image_id: Annotated[
+        str, typer.Option(metavar="PATTERN", help="How that list names pictures, as in vg:{number}.")
+    ] = "",
+    vg_images: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Visual Genome's image_data.json: its pictures that are COCO's.")
+    ] = None,
+    overrides: Set = None,
+    json: Json = False,
+) -> None:
+    """Pictures that are both trained on and evaluated, by id or by look, for every pair of sets; exit code 2 if any."""
+    from vltool.config import load
+    from vltool.splits.identity import visual_genome_aliases
+    from vltool.tasks.split_proof import audit_trainings, prepare_trainings, read_detector_list
+
+    run = load(config, overrides or [])
+    aliases = visual_genome_aliases(vg_images) if vg_images else None
+    detector = (
+        read_detector_list(detector_list, run, pattern=detector_image_id, aliases=aliases) if detector_list else []
+    )
+    trainings = prepare_trainings(run)
+    with Console() as console:
+        found = audit_trainings(trainings, run, detector=detector, hashes=_hashes(run, trainings, detector, console))
     if json:
         print_json(found)
     else:
         rows = [[f"{p['train']} → {p['evaluated']}", str(p["images"]), str(p["examples"])] for p in found["pairs"]]
         print_table("trained on and evaluated", ["pair", "pictures", "examples"], rows)
+        if found["near_duplicates"]:
+            near = [[f"{row['a']} = {row['b']}", str(row["distance"])] for row in found["near_duplicates"]]
+            print_table("the same picture under two ids", ["trained on = evaluated", "differing bits"], near)
+        print_lines("clean" if found["clean"] else "not clean")
     if not found["clean"]:
-        typer.echo("vltool: the splits are not clean. Set splits.protocol=clean", err=True)
+        typer.echo(f"vltool: the splits are not clean. {_next_step(found)}", err=True)
         raise typer.Exit(2)
+
+
+def _hashes(run: Any, trainings: Any, detector: list[Any], console: Console) -> Any:
+    from vltool.tasks.split_proof import all_pictures, stored_hashes
+
+    if not Path(run.features.store).exists():
+        console.say(f"{run.features.store}: no feature store yet, so pictures are compared by id alone")
+        return ()
+    wanted = all_pictures(trainings) | set(detector)
+    files, looks = stored_hashes(run.features.store, wanted)
+    if len(looks) < len(wanted):
+        console.say(
+            f"{run.features.store}: has picture hashes of {len(looks):,} of {len(wanted):,} pictures; the others are "
+            "compared by id alone"
+        )
+    return files, looks
+
+
+def _next_step(found: dict[str, Any]) -> str:
+    if any(pair["images"] for pair in found["pairs"] if pair["train"] != "detector"):
+        return "Set splits.protocol=clean"
+    if found["near_duplicates"]:
+        return "Take the near-duplicates listed out of the training files"
+    return "The detector was trained on evaluated pictures: say so beside the scores, or take another detector"

@@ -12,9 +12,11 @@ import numpy as np
 from vltool.detectors.detector import Detector
 from vltool.detectors.selection import Recipe, select
 from vltool.errors import DataError
-from vltool.features.images import ImageFile, load_image
+from vltool.features.images import UPRIGHT, ImageFile, load_image
 from vltool.features.store import encode_for
 from vltool.structures import ImageId
+
+PHASH_SIZE = (32, 32)
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,19 @@ def describe(job: Job, *, detector: Detector, recipe: Recipe, header: Mapping[st
 
 
 def describe_file(file: ImageFile) -> dict[str, Any]:
-    """What a store remembers of an image file: enough to find it again, and its near-duplicates."""
+    """What a store remembers of an image file: enough to find it again, and its near-duplicates.
+
+    phash: perceptual hash of the upright picture. phash_turned: of its seven mirrored and turned forms, as it would
+    look had its orientation tag been lost or changed.
+    """
     import imagehash
     from PIL import Image
 
-    perceptual = str(imagehash.phash(Image.fromarray(file.pixels)))  # of the upright picture
-    return {"name": file.name, "bytes": file.num_bytes, "sha256": file.sha256, "phash": perceptual}
+    small = Image.fromarray(file.pixels).convert("L").resize(PHASH_SIZE, Image.Resampling.LANCZOS)  # as imagehash does
+    return {
+        "name": file.name,
+        "bytes": file.num_bytes,
+        "sha256": file.sha256,
+        "phash": str(imagehash.phash(small)),
+        "phash_turned": [str(imagehash.phash(small.transpose(turn))) for turn in UPRIGHT.values()],
+    }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vltool.splits.near_duplicates import near_duplicates
+from vltool.splits.near_duplicates import MAX_DISTANCE, Hashes, near_duplicates
 from vltool.splits.protocol import SplitIds, evaluated_sets, pictures, shared_pictures, training_sets
 from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import ImageId
@@ -18,7 +18,7 @@ from vltool.structures import ImageId
 __all__ = ["TrainedIds", "audit", "audit_sets"]
 
 
-def audit(examples: SplitIds, *, hashes: Sequence[Mapping[ImageId, str]] = (), max_distance: int = 4) -> dict[str, Any]:
+def audit(examples: SplitIds, *, hashes: Sequence[Hashes] = (), max_distance: int = MAX_DISTANCE) -> dict[str, Any]:
     """What the training sets of tasks share with every val and test set; `clean` if that is nothing.
 
     examples: task → split → the pictures of each example. A row of `pairs` for every training and evaluated set:
@@ -32,8 +32,8 @@ def audit_sets(
     train: Mapping[str, Sequence[tuple[ImageId, ...]]],
     evaluated: Mapping[str, Sequence[tuple[ImageId, ...]]],
     *,
-    hashes: Sequence[Mapping[ImageId, str]] = (),
-    max_distance: int = 4,
+    hashes: Sequence[Hashes] = (),
+    max_distance: int = MAX_DISTANCE,
 ) -> dict[str, Any]:
     """As `audit`, of any named sets: name → the pictures of each example."""
     pairs = shared_pictures(train, evaluated)
