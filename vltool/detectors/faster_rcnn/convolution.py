@@ -5,10 +5,15 @@ Parameters have detectron2's names: `weight`, `bias` or `norm.weight norm.bias n
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+REORDER: Any = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)
+FUSED: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+FUSED_SUM: Any = getattr(getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None)
 EPSILON = 1e-5  # of detectron2's BatchNorm2d, SyncBatchNorm and FrozenBatchNorm2d alike
 
 
@@ -68,12 +73,33 @@ class Convolution(nn.Conv2d):
         )
         self.norm = FixedNorm(out_channels) if norm else None
         self.relu = relu
+        self.is_packable = False
+        self.packed: Tensor | None = None  # the weight in the order that the processor's kernels read
 
     def forward(self, features: Tensor) -> Tensor:
-        features = super().forward(features)
+        fuses_relu = self.is_packable and self.relu and self.norm is None
+        if self.is_packable:
+            features = FUSED(features, *self.packed_for(features), "relu" if fuses_relu else "none", [], "")
+        else:
+            features = super().forward(features)
         if self.norm is not None:
             features = self.norm(features)
-        return F.relu_(features) if self.relu else features
+        return F.relu_(features) if self.relu and not fuses_relu else features
+
+    def added_to(self, shortcut: Tensor, features: Tensor) -> Tensor:
+        """relu(shortcut + self(features)), written over `shortcut`."""
+        if self.is_packable and self.norm is None:
+            return FUSED_SUM(shortcut, features, *self.packed_for(features), "add", 1.0, "relu", [], "")
+        return F.relu_(shortcut.add_(self(features)))
+
+    def packed_for(self, features: Tensor) -> tuple[Any, ...]:
+        """The packed weight and what goes with it; packed when the first features are seen, whose shape matters."""
+        if self.packed is None:
+            # The weight itself stays: it is what a network's state is read from.
+            self.packed = REORDER(
+                self.weight.to_mkldnn(), self.padding, self.stride, self.dilation, self.groups, features.shape
+            )
+        return self.packed, self.bias, self.padding, self.stride, self.dilation, self.groups
 
     def fold(self) -> None:
         """Takes the normalization into weight and bias: the same function, one pass over the features fewer."""
@@ -83,6 +109,22 @@ class Convolution(nn.Conv2d):
         self.weight.data = (self.weight.double() * scale[:, None, None, None]).to(self.weight.dtype)
         self.bias = nn.Parameter(shift.to(self.weight.dtype), requires_grad=False)
         self.norm = None
+
+
+def pack_all(network: nn.Module) -> None:
+    """Lets a network's convolutions keep their weights in the processor's own order, and do what follows on the way.
+
+    Where torch lacks these kernels (oneDNN's, which torch.compile uses; not a public interface) nothing changes.
+    """
+    for module in network.modules():
+        if isinstance(module, Convolution) and can_pack(module.weight):
+            module.is_packable = True
+
+
+def can_pack(weight: Tensor) -> bool:
+    if None in (REORDER, FUSED, FUSED_SUM) or weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return weight.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def fold_all(network: nn.Module) -> None:

@@ -13,7 +13,7 @@ from vltool.detectors.detector import Detections, check_boxes, check_image, fing
 from vltool.detectors.faster_rcnn.boxes import clip, scale
 from vltool.detectors.faster_rcnn.checkpoint import load_into, read_weights
 from vltool.detectors.faster_rcnn.config import DetectorConfig, read_config
-from vltool.detectors.faster_rcnn.convolution import fold_all
+from vltool.detectors.faster_rcnn.convolution import fold_all, pack_all
 from vltool.detectors.faster_rcnn.model import FasterRCNN, Regions
 from vltool.detectors.faster_rcnn.resize import resize
 from vltool.detectors.names import check_names
@@ -125,7 +125,7 @@ def load_builtin(
     names_file: str | Path | None = None,
     precision: str = "auto",
     device: str = "cpu",
-    fold: bool = False,
+    fold: bool | None = None,
 ) -> FasterRCNNDetector:
     """A detector from a detectron2 configuration and its weights.
 
@@ -140,12 +140,16 @@ def load_builtin(
     precision = choose_precision(precision, network, device)
     if fold or precision == "bfloat16":  # rounding before and after a normalization would cost bfloat16 its few bits
         fold_all(network)
+    elif fold is None and network.roi_heads.res5 is not None:
+        fold_all(network.roi_heads.res5)
     network = network.to(device).to(memory_format=torch.channels_last)
     if precision == "bfloat16":
-        # Boxes, scores and the proposal network keep float32; the convolutions carry the cost.
+        # Boxes and scores keep float32; the convolutions carry the cost.
         network.backbone.to(torch.bfloat16)
+        network.proposal_generator.rpn_head.conv.to(torch.bfloat16)
         if network.roi_heads.res5 is not None:
             network.roi_heads.res5.to(torch.bfloat16)
+    pack_all(network)
     class_names, attribute_names = check_names(
         names_file,
         num_classes=config["MODEL.ROI_HEADS.NUM_CLASSES"],

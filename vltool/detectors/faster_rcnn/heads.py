@@ -15,6 +15,8 @@ from vltool.detectors.faster_rcnn.convolution import Convolution
 from vltool.detectors.faster_rcnn.pooling import BoxPooler
 from vltool.detectors.faster_rcnn.resnet import build_stage, stage_channels
 
+BOXES_AT_ONCE = 50  # through res5 on a processor: what they become stays in its caches
+
 
 class FullyConnectedHead(nn.Module):
     """Convolutions, then fully connected layers with ReLU: the box head of pyramids and dilated ResNets."""
@@ -84,12 +86,14 @@ class BoxHeads(nn.Module):
 
     def __init__(self, config: DetectorConfig, *, strides: dict[str, int], channels: dict[str, int]) -> None:
         super().__init__()
-        self.pooler = BoxPooler(config, strides)
+        # Where the first block of res5 steps over every second cell with its 1x1 convolutions, these need no pooling.
+        self.step = 2 if config.has_res5_head and config["MODEL.RESNETS.STRIDE_IN_1X1"] else 1
+        self.pooler = BoxPooler(config, strides, step=self.step)
         self.res5: nn.Sequential | None = None
         self.box_head: FullyConnectedHead | None = None
         if config.has_res5_head:
             # Its stride is 2 and its dilation 1 whatever MODEL.RESNETS.RES5_DILATION says, as in detectron2.
-            self.res5 = build_stage(config, "res5", stride=2, num_blocks=3)
+            self.res5 = build_stage(config, "res5", stride=2 // self.step, num_blocks=3)
             self.feature_dim = stage_channels(config, "res5")
         else:
             self.box_head = FullyConnectedHead(config, channels[self.pooler.in_features[0]])
@@ -103,12 +107,15 @@ class BoxHeads(nn.Module):
 
     def features(self, maps: dict[str, Tensor], boxes: Tensor) -> Tensor:
         """(P, D) float32, what the box predictor sees: the mean of res5, or the box head's last layer."""
-        pooled = self.pooler(maps, boxes)
-        if self.res5 is not None:
-            dtype = next(self.res5.parameters()).dtype
-            return self.res5(pooled.to(dtype)).float().mean(dim=(2, 3))
-        assert self.box_head is not None
-        return self.box_head(pooled)
+        if self.res5 is None:
+            assert self.box_head is not None
+            return self.box_head(self.pooler({name: tensor.float() for name, tensor in maps.items()}, boxes))
+        features = boxes.new_empty(len(boxes), self.feature_dim)
+        chunk = BOXES_AT_ONCE if boxes.device.type == "cpu" else max(1, len(boxes))
+        for start in range(0, len(boxes), chunk):
+            rows = slice(start, start + chunk)
+            features[rows] = self.res5(self.pooler(maps, boxes[rows])).mean(dim=(2, 3), dtype=torch.float32)
+        return features
 
     def attribute_probabilities(self, features: Tensor, class_logits: Tensor) -> Tensor | None:
         """(P, A), given the most probable class of each box, background included (bottom-up-attention's test net)."""

@@ -65,7 +65,6 @@ class FasterRCNN(nn.Module):
 
     def propose(self, maps: dict[str, Tensor], *, height: int, width: int) -> Regions:
         """Regions at the network's own proposals, best first."""
-        maps = {name: tensor.float() for name, tensor in maps.items()}
         boxes, logits = self.proposal_generator(maps, height=height, width=width)
         return self.describe(maps, boxes, logits=logits)
 

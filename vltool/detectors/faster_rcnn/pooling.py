@@ -6,19 +6,22 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align, roi_pool
+from torchvision.ops import roi_pool
 
 from vltool.detectors.faster_rcnn.config import DetectorConfig
+from vltool.detectors.faster_rcnn.roi_align import roi_align_cells
 from vltool.errors import ConfigError
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4  # FPN, section 4.2: a box of 224 pixels is pooled from p4
 
 
 class BoxPooler(nn.Module):
-    """(P, C, size, size) features of P boxes; holds no parameters."""
+    """(P, C, S, S) features of P boxes, S = size / step; holds no parameters."""
 
-    def __init__(self, config: DetectorConfig, strides: dict[str, int]) -> None:
+    def __init__(self, config: DetectorConfig, strides: dict[str, int], *, step: int = 1) -> None:
+        """step: give every `step`-th cell alone, in both directions."""
         super().__init__()
+        self.step = step
         self.in_features: list[str] = config["MODEL.ROI_HEADS.IN_FEATURES"]
         for name in self.in_features:
             if name not in strides:
@@ -39,10 +42,11 @@ class BoxPooler(nn.Module):
 
     def forward(self, maps: dict[str, Tensor], boxes: Tensor) -> Tensor:
         """boxes: (P, 4) in pixels of the resized picture."""
-        features = [maps[name].float() for name in self.in_features]
+        features = [maps[name] for name in self.in_features]
         if len(features) == 1:
             return self.pool(features[0], boxes, self.strides[0])
-        pooled = features[0].new_zeros(len(boxes), features[0].shape[1], self.size, self.size)
+        num_cells = len(range(0, self.size, self.step))
+        pooled = features[0].new_zeros(len(boxes), features[0].shape[1], num_cells, num_cells)
         levels = self.assign_levels(boxes)
         for level, level_features, stride in zip(self.levels, features, self.strides, strict=True):
             rows = (levels == level).nonzero()[:, 0]
@@ -56,14 +60,15 @@ class BoxPooler(nn.Module):
         return levels.clamp(self.levels[0], self.levels[-1]).long()
 
     def pool(self, features: Tensor, boxes: Tensor, stride: int) -> Tensor:
-        size = (self.size, self.size)
         if self.method == "ROIPool":
-            return roi_pool(features, [boxes], size, spatial_scale=1.0 / stride)
-        return roi_align(
+            pooled = roi_pool(features.float(), [boxes], (self.size, self.size), spatial_scale=1.0 / stride)
+            return pooled[:, :, :: self.step, :: self.step].to(features.dtype)  # the largest number rounds to itself
+        return roi_align_cells(
             features,
-            [boxes],
-            size,
+            boxes,
+            size=self.size,
             spatial_scale=1.0 / stride,
             sampling_ratio=self.sampling_ratio,
             aligned=self.method == "ROIAlignV2",  # V2 takes pixel centres into account, half a pixel apart from V1
+            step=self.step,
         )

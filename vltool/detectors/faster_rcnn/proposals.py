@@ -11,11 +11,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.ops import batched_nms
 
 from vltool.detectors.faster_rcnn.boxes import apply_deltas, clip, is_larger
 from vltool.detectors.faster_rcnn.config import DetectorConfig
+from vltool.detectors.faster_rcnn.convolution import Convolution
 from vltool.errors import ConfigError
 
 
@@ -46,7 +46,7 @@ class ProposalHead(nn.Module):
         super().__init__()
         widths = [in_channels if width == -1 else width for width in widths]
         convolutions = [
-            nn.Conv2d(before, after, kernel_size=3, padding=1)
+            Convolution(before, after, 3, relu=True)
             for before, after in zip([in_channels, *widths], widths, strict=False)
         ]
         self.conv: nn.Module
@@ -61,7 +61,8 @@ class ProposalHead(nn.Module):
         """(1, C, H, W) to logits (H W A,) and deltas (H W A, 4), in the order of `grid_anchors`."""
         layers = self.conv.values() if isinstance(self.conv, nn.ModuleDict) else [self.conv]
         for layer in layers:
-            features = F.relu_(layer(features))
+            features = layer(features)
+        features = features.float()
         logits = self.objectness_logits(features)[0].permute(1, 2, 0).reshape(-1)
         deltas = self.anchor_deltas(features)[0].permute(1, 2, 0).reshape(-1, 4)
         return logits, deltas

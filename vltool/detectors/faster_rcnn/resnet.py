@@ -28,7 +28,10 @@ class Stem(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions around a shortcut. The stride sits in the first 1x1 (MSRA, caffe) or the 3x3."""
+    """1x1, 3x3 and 1x1 convolutions around a shortcut. The stride sits in the first 1x1 (MSRA, caffe) or the 3x3.
+
+    A block of as many channels out as in writes its result over its input.
+    """
 
     shortcut: Convolution | None
 
@@ -63,8 +66,9 @@ class Bottleneck(nn.Module):
         self.conv3 = Convolution(bottleneck_channels, out_channels, 1, norm=norm)
 
     def forward(self, features: Tensor) -> Tensor:
+        inner = self.conv2(self.conv1(features))
         shortcut = features if self.shortcut is None else self.shortcut(features)
-        return F.relu_(self.conv3(self.conv2(self.conv1(features))).add_(shortcut))
+        return self.conv3.added_to(shortcut, inner)
 
 
 def build_stage(config: DetectorConfig, name: str, *, stride: int, dilation: int = 1, num_blocks: int) -> nn.Sequential:
