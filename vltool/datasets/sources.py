@@ -7,10 +7,12 @@ annotations.zip, annotations.zip/Sentences, Sentences              a set of file
 
 from __future__ import annotations
 
+import gc
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,11 +43,24 @@ def require(files: Mapping[str, Path], name: str, split: str = "") -> Path:
     return found
 
 
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """No garbage collection meanwhile: among millions of new records it finds nothing, and takes most of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def read_json(path: Path | str) -> Any:
     """The JSON in a file or archive member. Raises DataError naming the file and the place of the fault."""
     content = read_bytes(path)
     try:
-        return json.loads(content)
+        with without_collecting():
+            return json.loads(content)
     except RecursionError:
         raise DataError(f"{path}: not usable JSON: nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, numbers of thousands of digits

@@ -124,8 +124,11 @@ def _answers(fields: Mapping[str, Any], place: Place) -> tuple[str, ...]:
         place.fail("answers", "at least one answer", listed)
     words = []
     for index, value in enumerate(listed):
-        inner = Place(place.path, f"{place.list_name}[{place.number}].answers", index)
-        words.append(intern(checks.text(checks.record(value, inner), "answer", inner, blank=True)))
+        word = value.get("answer") if type(value) is dict else None
+        if type(word) is not str or not word.isascii():  # only then is a message, or a closer look, needed
+            inner = Place(place.path, f"{place.list_name}[{place.number}].answers", index)
+            word = checks.text(checks.record(value, inner), "answer", inner, blank=True)
+        words.append(intern(word))
     ids = [str(value["answer_id"]) for value in listed if "answer_id" in value]
     if ids and len(set(ids)) < len(listed):
         place.fail("answers", "an answer_id of its own for every answer", ids)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vltool.config import RunConfig, SourceConfig
+from vltool.datasets.sources import without_collecting
 from vltool.errors import ConfigError, DataError
 from vltool.registry import READERS, TASKS, resolve
 from vltool.splits.protocol import apply_protocol, train_on, training_of
@@ -82,9 +83,12 @@ def prepare_tasks(config: RunConfig) -> PreparedTasks:
 def read_source(source: SourceConfig) -> list[Any]:
     """The records of one source, of the chosen pictures. Raises DataError or ConfigError."""
     read = resolve(READERS, source.reader, kind="reader")
-    records = read(
-        files={name: Path(path) for name, path in source.files.items()}, split=source.split, image_id=source.image_id
-    )
+    with without_collecting():
+        records = read(
+            files={name: Path(path) for name, path in source.files.items()},
+            split=source.split,
+            image_id=source.image_id,
+        )
     if source.every == 1:
         return list(records)
     if source.every < 1 or not all(0 <= k < source.every for k in source.keep):

@@ -27,6 +27,7 @@ from vltool.text.vocabulary import PADDING_WORD, UNKNOWN_WORD
 
 _SAMPLE = 200  # lines that tell the width of the vectors
 _MOST_LISTED = 100
+_BUFFER = 2**18  # bytes read at once: lines of 300 numbers are long
 
 
 @dataclass
@@ -77,7 +78,7 @@ def _open(path: Path, dim: int | None) -> Iterator[BinaryIO]:
     archive = next((part for part in (path, *path.parents) if part.suffix.lower() == ".zip" and part.is_file()), None)
     try:
         if archive is None:
-            with path.open("rb") as file:
+            with path.open("rb", buffering=_BUFFER) as file:
                 yield file
         else:
             with zipfile.ZipFile(archive) as opened:
@@ -137,15 +138,15 @@ def _scan(lines: Iterable[bytes], rows: dict[bytes, int], width: int) -> _Scan:
 
 
 def _take(scan: _Scan, number: int, line: bytes, rows: dict[bytes, int], width: int) -> None:
-    parts = line.rstrip().rsplit(b" ", width)
-    row = rows.get(parts[0])
+    word, *parts = line.rstrip().rsplit(b" ", width)
+    row = rows.get(word)
     if row is None:
         return
     if row in scan.vectors:
         scan.duplicates += 1
         return
     try:
-        vector = np.array([float(part) for part in parts[1:]], np.float32)
+        vector = np.fromiter(map(float, parts), np.float32, len(parts))
     except ValueError:
         scan.note(number, "not all numbers")
         return
