@@ -180,11 +180,15 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run, from pictures to report. seed: of the weights, the dropout and the order of examples."""
+    """One run, from pictures to report.
+
+    note: what a reader of the report should know. seed: of the weights, the dropout and the order of examples.
+    """
 
     name: str
     out: str
     tasks: dict[str, TaskConfig]
+    note: str = ""
     data: str = ""
     seed: int = 0
     stages: tuple[str, ...] = STAGES[1:]

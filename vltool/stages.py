@@ -132,8 +132,15 @@ def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | N
 
     inputs = _load(config)
     _write_counts(config, inputs.prepared)
-    trials = list_trials(config, tasks or list(config.tasks))
-    listener.say(f"{len(trials)} trials of {len(config.tasks)} tasks")
+    for row in inputs.prepared.counts:
+        if row["without_features"]:
+            listener.say(
+                f"{row['task']}/{row['split']}: {row['without_features']:,} examples left out, their pictures have no "
+                f"features; {row['used']:,} used"
+            )
+    searched = tasks or list(config.tasks)
+    trials = list_trials(config, searched)
+    listener.say(f"{len(trials)} trials of {len(searched)} tasks")
     done: list[TrialResult] = []
 
     def on_done(result: TrialResult) -> None:

@@ -14,15 +14,16 @@ from vltool.errors import ConfigError
 
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs (their `out`).")],
+    out: Annotated[Path | None, typer.Option(help="The page (default: report.html in the first run's folder).")] = None,
     json: Json = False,
 ) -> None:
-    """Tables, curves and attention figures of runs, each as one self-contained HTML page."""
+    """Tables, curves and attention figures of one or more runs as one self-contained HTML page."""
     import json as json_module
 
     from vltool.config import from_dict
     from vltool.report.page import write_report
 
-    pages = []
+    configs = []
     with Console() as console:
         for run in runs:
             path = run / "config.json"
@@ -30,8 +31,9 @@ def command(
                 raise ConfigError(f"{run}: no run there (config.json is missing). Name the `out` folder of a run")
             raw = json_module.loads(path.read_text(encoding="utf-8"))
             raw.pop("version", None)
-            pages.append(str(write_report(from_dict(raw, where=str(path)), say=console.say)))
+            configs.append(from_dict(raw, where=str(path)))
+        page = str(write_report(configs, out, say=console.say))
     if json:
-        print_json({"report": pages[0], "reports": pages})
+        print_json({"report": page})
     else:
-        print_lines(*pages)
+        print_lines(page)

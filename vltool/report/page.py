@@ -52,6 +52,7 @@ class RunView:
     name: str
     prefix: str
     lede: str
+    note: str = ""
     findings: list[str] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
 
@@ -117,7 +118,7 @@ def run_view(files: RunFiles, *, prefix: str = "", say: Say | None = None) -> Ru
             listing=yaml.safe_dump(dump(files.config), sort_keys=False, allow_unicode=True, width=100),
         ),
     ]
-    return RunView(files.config.name, prefix, _lede(files), findings(files), sections)
+    return RunView(files.config.name, prefix, _lede(files), files.config.note, findings(files), sections)
 
 
 PAPER_TEXT = (
