@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from vltool import __version__
 from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
-
-
-class Listener(Protocol):
-    """Who is told how a run goes; the command line shows it."""
-
-    def say(self, text: str) -> None: ...
-
-    def progress(self, label: str, done: int, total: int) -> None: ...
+from vltool.json_files import write_json
+from vltool.stages import STAGES, Listener
 
 
 @dataclass(frozen=True)
@@ -42,8 +35,6 @@ def run_pipeline(
     config: RunConfig, listener: Listener, *, stages: Iterable[str] | None = None
 ) -> dict[str, StageResult]:
     """Run the configuration's stages (or the named ones) in order. Raises the first stage's error."""
-    from vltool.stages import STAGES
-
     results: dict[str, StageResult] = {}
     key = ""
     write_config(config)
@@ -61,30 +52,10 @@ def stage_key(previous: str, config: RunConfig, reads: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of files and of everything in folders; what is not there is left out."""
-    stamps = []
-    for path in paths:
-        found = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-        for file in found:
-            if file.exists():
-                status = file.stat()
-                stamps.append((str(file), status.st_size, status.st_mtime_ns))
-    return stamps
-
-
 def write_config(config: RunConfig) -> None:
     """Leave the resolved configuration beside the results."""
     config.out_dir.mkdir(parents=True, exist_ok=True)
-    write_json(config.out_dir / "config.json", {"version": __version__, **dump(config)})
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.writing")
-    draft.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(draft, path)
+    write_json(config.out_dir / "config.json", {"version": __version__, **dump(config)}, indent=1)
 
 
 def _run_stage(
@@ -107,5 +78,5 @@ def _run_stage(
     except FileNotFoundError as error:
         raise ConfigError(f"{name}: {error.filename}: no such file or folder. Check the paths of the run") from error
     seconds = time.perf_counter() - started
-    write_json(marker, {"key": key, "counts": counts, "seconds": seconds})
+    write_json(marker, {"key": key, "counts": counts, "seconds": seconds}, indent=1)
     return StageResult(name, counts, seconds, False)

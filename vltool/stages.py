@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
-from vltool.pipeline import Listener, file_stamps, write_json
+from vltool.json_files import write_json
 from vltool.splits.protocol import training_of, trainings_of
+
+
+class Listener(Protocol):
+    """Who is told how a run goes; the command line shows it."""
+
+    def say(self, text: str) -> None: ...
+
+    def progress(self, label: str, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -300,6 +308,18 @@ def _write_counts(config: RunConfig, prepared: Any) -> None:
 def _data_files(config: RunConfig) -> list[Path]:
     sources = [s for task in config.tasks.values() for s in (*task.train, *task.val, *task.test)]
     return sorted({Path(path) for source in sources for path in source.files.values()})
+
+
+def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of files and of everything in folders; what is not there is left out."""
+    stamps = []
+    for path in paths:
+        found = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+        for file in found:
+            if file.exists():
+                status = file.stat()
+                stamps.append((str(file), status.st_size, status.st_mtime_ns))
+    return stamps
 
 
 def _part(*names: str) -> Callable[[RunConfig], dict[str, Any]]:

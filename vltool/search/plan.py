@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError, TrainingError
+from vltool.json_files import write_json
 from vltool.search.trials import TrialResult
 from vltool.structures import TaskPlan
 
@@ -47,10 +47,7 @@ def save_plan(path: Path, results: Sequence[TrialResult]) -> dict[str, Any]:
             for task, result in chosen.items()
         },
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.writing")
-    draft.write_text(json.dumps(plan, indent=1), encoding="utf-8")
-    os.replace(draft, path)
+    write_json(path, plan, indent=1)
     return plan
 
 

@@ -10,7 +10,6 @@ text/
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from vltool.config import TextConfig
 from vltool.errors import DataError
+from vltool.json_files import read_json, write_json
 from vltool.metrics.answer_words import normalize_answer
 from vltool.tasks.prepare import SPLITS, PreparedTasks
 from vltool.text.glove import load_vectors
@@ -85,24 +85,24 @@ def build_corpus(
 def save_corpus(corpus: Corpus, folder: Path) -> None:
     """Write the corpus; each file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "words.json", corpus.words.to_json())
-    _write_json(folder / "answers.json", {name: pool.to_json() for name, pool in corpus.answers.items()})
-    _write_json(folder / "tokens.json", corpus.tokens)
+    write_json(folder / "words.json", corpus.words.to_json())
+    write_json(folder / "answers.json", {name: pool.to_json() for name, pool in corpus.answers.items()})
+    write_json(folder / "tokens.json", corpus.tokens)
     draft = folder / ".vectors.writing.npy"
     np.save(draft, corpus.vectors)
     os.replace(draft, folder / "vectors.npy")
-    _write_json(folder / "coverage.json", corpus.coverage)
+    write_json(folder / "coverage.json", corpus.coverage)
 
 
 def load_corpus(folder: Path) -> Corpus:
     """The corpus that `embed-text` wrote. Raises DataError if it is not there or not whole."""
     try:
-        tokens = {sentence: tuple(found) for sentence, found in _read_json(folder / "tokens.json").items()}
-        answers = {name: AnswerPool.from_json(found) for name, found in _read_json(folder / "answers.json").items()}
-        words = Vocabulary.from_json(_read_json(folder / "words.json"))
+        tokens = {sentence: tuple(found) for sentence, found in read_json(folder / "tokens.json").items()}
+        answers = {name: AnswerPool.from_json(found) for name, found in read_json(folder / "answers.json").items()}
+        words = Vocabulary.from_json(read_json(folder / "words.json"))
         vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-        return Corpus(words, vectors, tokens, answers, _read_json(folder / "coverage.json"))
-    except (OSError, ValueError) as error:
+        return Corpus(words, vectors, tokens, answers, read_json(folder / "coverage.json"))
+    except (DataError, OSError, ValueError) as error:
         raise DataError(f"{folder}: no embedded text there ({error}). Run: vltool embed-text CONFIG") from error
 
 
@@ -111,13 +111,3 @@ def _sentences(prepared: PreparedTasks, split: str) -> Iterable[str]:
         for example in prepared.examples[name][split]:
             for _, sentence in example.rows:
                 yield sentence
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    draft = path.with_name(f".{path.name}.writing")
-    draft.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    os.replace(draft, path)

@@ -21,13 +21,13 @@ from vltool.datasets.id_lists import read_names
 from vltool.datasets.image_ids import ImageNamer
 from vltool.features import record
 from vltool.features.store import RegionStore
+from vltool.json_files import write_json
 from vltool.splits.audit import audit_sets
 from vltool.splits.identity import PATTERNS
 from vltool.splits.near_duplicates import Hashes
 from vltool.splits.protocol import SplitIds, evaluated_sets, pictures, training_of, training_sets, trainings_of
 from vltool.structures import ImageId
 from vltool.tasks.prepare import SPLITS, PreparedTasks, image_ids_of, prepare_tasks, split_ids
-from vltool.text.json_file import write_json
 
 _CANONICAL = re.compile(rf"({'|'.join(PATTERNS)}):.+")
 

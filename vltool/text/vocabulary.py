@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vltool.errors import DataError
-from vltool.text.json_file import read_json, write_json
+from vltool.json_files import read_json, write_json
 
 PADDING = 0
 UNKNOWN = 1
@@ -75,7 +75,7 @@ class Vocabulary(Sequence[str]):
     @classmethod
     def load(cls, path: Path | str) -> Vocabulary:
         """The vocabulary in a file. Raises DataError."""
-        return cls.from_json(read_json(path), where=str(path))
+        return cls.from_json(read_json(path, next_step="Run: vltool embed-text CONFIG"), where=str(path))
 
 
 class AnswerPool:
@@ -155,7 +155,7 @@ class AnswerPool:
     @classmethod
     def load(cls, path: Path | str) -> AnswerPool:
         """The pool in a file. Raises DataError."""
-        return cls.from_json(read_json(path), where=str(path))
+        return cls.from_json(read_json(path, next_step="Run: vltool embed-text CONFIG"), where=str(path))
 
 
 def soft_target(count: int, annotators: int) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from vltool.config import RunConfig, dump
 from vltool.errors import CheckpointError
 from vltool.evaluation.evaluate import Evaluation, evaluate
 from vltool.features.store import RegionStore
+from vltool.json_files import write_json
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import resolve_precision
 from vltool.splits.audit import TrainedIds
@@ -284,10 +284,8 @@ def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
 
 
 def _write_result(folder: Path, identity: dict[str, Any], result: TrainingResult) -> None:
-    draft = folder / ".result.json.writing"
     values = {key: value for key, value in asdict(result).items() if key != "folder"}
-    draft.write_text(json.dumps({"identity": identity, "result": values}, indent=1), encoding="utf-8")
-    os.replace(draft, folder / "result.json")
+    write_json(folder / "result.json", {"identity": identity, "result": values}, indent=1)
 
 
 def _digest(names: list[str]) -> str:
