@@ -112,3 +112,12 @@ def test_trained_ids_of_coco_are_small() -> None:
 def test_a_damaged_record_of_trained_ids_is_refused(content: object) -> None:
     with pytest.raises(CheckpointError, match="trained_ids"):
         TrainedIds.from_json(content)
+
+
+def test_a_training_on_anothers_weights_inherits_what_trained_them() -> None:
+    first = TrainedIds.build({"vqa": ["coco:1"], "grounding": ["flickr30k:7"]})  # type: ignore[list-item]
+    second = TrainedIds.build({"vqa": ["coco:2"], "nlvr2": ["file:a"]})  # type: ignore[list-item]
+    both = second.union(first)
+    assert both.by_task == {"vqa": {"coco:1", "coco:2"}, "nlvr2": {"file:a"}, "grounding": {"flickr30k:7"}}
+    assert both.meets(["coco:1"]) == ["coco:1"]  # type: ignore[list-item]
+    assert second.union(TrainedIds({})) == second

@@ -92,3 +92,9 @@ def box_xywh(fields: Mapping[str, Any], field: str, place: Place) -> tuple[float
         place.fail(field, "four finite numbers [x, y, width ≥ 0, height ≥ 0]", value)
     x, y, width, height = map(float, value)
     return x, y, x + width, y + height
+
+
+def touches(box: tuple[float, float, float, float], *, height: int, width: int) -> bool:
+    """Whether a box has any part in its picture; official ones may reach over the edge."""
+    x1, y1, x2, y2 = box
+    return x1 < width and y1 < height and x2 >= -1 and y2 >= -1  # Entities counts from 1, and some of its boxes from 0

@@ -68,11 +68,14 @@ def _object(
     if crowd not in (0, 1):
         place.fail("iscrowd", "0 or 1", crowd)
     image = images[number]
+    box = checks.box_xywh(fields, "bbox", place)
+    if not checks.touches(box, height=image.height, width=image.width):
+        place.fail("bbox", f"a box in the picture of {image.width} x {image.height}", fields["bbox"])
     return ObjectRecord(
         object_id=checks.whole(fields, "id", place),
         image_id=image.image_id,
         class_name=classes[category],
-        box=checks.box_xywh(fields, "bbox", place),
+        box=box,
         height=image.height,
         width=image.width,
         is_crowd=bool(crowd),

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from vltool.datasets.checks import Place, shown
+from vltool.datasets.checks import Place, shown, touches
 from vltool.errors import DataError
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -79,6 +79,8 @@ def _add_object(found: EntityBoxes, element: Element, place: Place) -> None:
     bounds = element.find("bndbox")
     if bounds is not None:
         box = _box(bounds, place)
+        if not touches(box, height=found.height, width=found.width):
+            place.fail("bndbox", f"a box in the picture of {found.width} x {found.height}", [side + 1 for side in box])
         for chain in chains:
             found.boxes.setdefault(chain, []).append(box)
         return
