@@ -57,7 +57,7 @@ def test_dump_with_anchors_and_tuples_in_both_spellings(tmp_path: Path) -> None:
         ("MODEL: {RESNETS: {NORM: GN}}", r"MODEL.RESNETS.NORM = 'GN'"),
         ("MODEL: {RESNETS: {DEFORM_ON_PER_STAGE: [False, False, True, True]}}", "DEFORM_ON_PER_STAGE"),
         ("MODEL: {ROI_HEADS: {NAME: CascadeROIHeads}}", "CascadeROIHeads.*--backend detectron2"),
-        ("MODEL: {CAFFE_MAXPOOL: True}", "MODEL.CAFFE_MAXPOOL = True is not a key"),
+        ("MODEL: {SOFTER_POOL: True}", "MODEL.SOFTER_POOL = True is not a key"),
         ("MODEL: {RPN: {NMS_TRESH: 0.6}}", "MODEL.RPN.NMS_TRESH = 0.6 is not a key"),
         ("VERSION: 1", "VERSION = 1"),
         ("TEST: {AUG: {ENABLED: True}}", "TEST.AUG.ENABLED = True"),

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from vltool.detectors.detector import Detector
+from vltool.detectors.names import NAMES_FILE, names_beside
 from vltool.errors import CheckpointError, ConfigError
 from vltool.registry import resolve
 
@@ -14,7 +15,6 @@ BACKENDS = {
     "builtin": "vltool.detectors.faster_rcnn.detector:load_builtin",
     "detectron2": "vltool.detectors.detectron2:load_detectron2",
 }
-NAMES_FILE = "classes.json"  # beside the weights
 
 
 def load_detector(
@@ -32,11 +32,12 @@ def load_detector(
     backend: "builtin", "detectron2", or "auto": the built-in runner, and detectron2, where it is installed, for a
     configuration that the built-in runner refuses.
     config_file, weights: detectron2's YAML and `.pth`, `.pkl` or `.safetensors`. Without weights, the local file
-    that MODEL.WEIGHTS names. names_file: JSON of class and attribute names (default: `classes.json` beside the
-    weights, if there). precision: "float32", "bfloat16" or "auto". device: "cpu", "cuda" or "auto".
-    fold: merge batch normalizations into convolutions (built-in runner, always in bfloat16). None: in float32 those
-    of res5, where half of the time goes; all of them for the world detector, whose reference numbers it keeps. The
-    last digit of a backbone's weights matters: a hundred layers of random weights make 1e-4 of it.
+    that MODEL.WEIGHTS names. names_file: class and attribute names (default: `classes.json`, or Visual
+    Genome's `objects_vocab.txt` and `attributes_vocab.txt`, beside the weights, if there).
+    precision: "float32", "bfloat16" or "auto". device: "cpu", "cuda" or "auto".
+    fold: merge batch normalizations into convolutions (built-in runner, always in bfloat16): a third faster, and other
+    last digits, of which a hundred layers of random weights can make 1e-4. None: where res5 is the head, as there most
+    is won, and for the world detector.
     """
     if backend != "auto" and backend not in BACKENDS:
         raise ConfigError(f"--backend {backend!r}: choose auto, {', '.join(BACKENDS)}")
@@ -46,8 +47,7 @@ def load_detector(
         config_file, weights, names_file = world_detector_files()
         fold = True if fold is None else fold
     weights = Path(weights) if weights is not None else weights_named_in(Path(config_file))
-    if names_file is None and (weights.parent / NAMES_FILE).is_file():
-        names_file = weights.parent / NAMES_FILE
+    names_file = names_beside(weights.parent) if names_file is None else names_file
     options = (
         str(config_file),
         str(weights),

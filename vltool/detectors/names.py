@@ -1,6 +1,7 @@
-"""The names of a detector's classes and attributes, from the JSON file beside its weights.
+"""The names of a detector's classes and attributes, from files beside its weights.
 
-{"classes": ["circle", "square"], "attributes": ["red", "blue"]}
+classes.json: {"classes": ["circle", "square"], "attributes": ["red", "blue"]}
+objects_vocab.txt and attributes_vocab.txt, as published for Visual Genome: a name a line, synonyms after a comma.
 """
 
 from __future__ import annotations
@@ -10,16 +11,33 @@ from pathlib import Path
 
 from vltool.errors import ConfigError
 
+NAMES_FILE = "classes.json"
+OBJECTS_FILE, ATTRIBUTES_FILE = "objects_vocab.txt", "attributes_vocab.txt"
+
+
+def names_beside(folder: Path) -> Path | None:
+    """The file of names in a folder, if there is one."""
+    return next((folder / name for name in (NAMES_FILE, OBJECTS_FILE) if (folder / name).is_file()), None)
+
 
 def check_names(
     path: str | Path | None, *, num_classes: int, num_attributes: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of classes and of attributes, in the order of the scores; () and () without a file."""
+    """Names of classes and of attributes, in the order of the scores; () and () without a file.
+
+    A `.txt` file names the classes, and `attributes_vocab.txt` beside it the attributes.
+    """
     if path is None:
         return (), ()
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        classes, attributes = tuple(content["classes"]), tuple(content.get("attributes", ()))
+        if Path(path).suffix == ".txt":
+            classes, attributes = read_lines(Path(path)), tuple[str, ...]()
+            beside = Path(path).with_name(ATTRIBUTES_FILE)
+            if num_attributes and beside.is_file():
+                attributes = read_lines(beside)
+        else:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            classes, attributes = tuple(content["classes"]), tuple(content.get("attributes", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f'{path}: cannot read class names: {error!r}. Expected {{"classes": [...], "attributes": [...]}}'
@@ -28,3 +46,8 @@ def check_names(
         if len(names) != expected and (names or what == "classes"):
             raise ConfigError(f"{path}: {len(names)} names of {what}, but the detector's configuration has {expected}")
     return classes, attributes
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """The first name of every line."""
+    return tuple(line.split(",")[0].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())

@@ -1,4 +1,8 @@
-"""Arithmetic of boxes as the network codes them: x1 y1 x2 y2 in float32, no "+1" anywhere (detectron2)."""
+"""Arithmetic of boxes as the network codes them: x1 y1 x2 y2 in float32.
+
+`pixel` is what belongs to a box's right and lower edge: 0 in detectron2, and 1 in caffe, where a box from 3 to 5 holds
+3 pixels.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,12 @@ from torch import Tensor
 LARGEST_LOG_SCALE = math.log(1000.0 / 16)  # Detectron: keeps exp() of an untrained delta finite
 
 
-def apply_deltas(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+def apply_deltas(
+    deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float], *, pixel: float = 0.0
+) -> Tensor:
     """Boxes moved and scaled as predicted: (N, 4 K) deltas dx dy dw dh of (N, 4) boxes give (N, K, 4)."""
     deltas = deltas.float().reshape(len(boxes), deltas.shape[1] // 4, 4)
-    sizes = (boxes[:, 2:] - boxes[:, :2]).float()[:, None, :]  # (N, 1, 2)
+    sizes = (boxes[:, 2:] - boxes[:, :2] + pixel).float()[:, None, :]  # (N, 1, 2)
     centres = boxes[:, None, :2] + 0.5 * sizes
     divisors = deltas.new_tensor(weights)
     shifts = deltas[..., :2] / divisors[:2]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vltool.detectors.faster_rcnn.keys import DEFAULTS, SUPPORTED, is_irrelevant
+from vltool.detectors.faster_rcnn.visual_genome import translate_keys
 from vltool.detectors.faster_rcnn.yaml_file import flatten, load_yaml
 from vltool.errors import ConfigError
 
@@ -24,7 +25,11 @@ class DetectorConfig:
 
     def described(self) -> dict[str, Any]:
         """The values that make the network what it is, wherever its files lie."""
-        return {key: value for key, value in self.values.items() if key != "MODEL.WEIGHTS"}
+        return {
+            key: value
+            for key, value in self.values.items()
+            if key != "MODEL.WEIGHTS" and (value or not key.startswith("CAFFE."))
+        }
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
@@ -48,7 +53,7 @@ def read_config(path: str | Path) -> DetectorConfig:
     Raises ConfigError where the file cannot be read, or asks for what the built-in runner does not compute
     (the message names the key and its value).
     """
-    given = flatten(load_yaml(Path(path)))
+    given = translate_keys(flatten(load_yaml(Path(path))), source=str(path))
     return resolve(given, source=str(path))
 
 

@@ -15,7 +15,8 @@ from vltool.detectors.faster_rcnn.checkpoint import load_into, read_weights
 from vltool.detectors.faster_rcnn.config import DetectorConfig, read_config
 from vltool.detectors.faster_rcnn.convolution import fold_all, pack_all
 from vltool.detectors.faster_rcnn.model import FasterRCNN, Regions
-from vltool.detectors.faster_rcnn.resize import resize
+from vltool.detectors.faster_rcnn.resize import caffe_factor, resize, resize_floats
+from vltool.detectors.faster_rcnn.visual_genome import translate_weights
 from vltool.detectors.names import check_names
 from vltool.detectors.precision import choose_precision, full_float32
 from vltool.detectors.selection import final_detections
@@ -56,7 +57,8 @@ class FasterRCNNDetector:
         with torch.inference_mode(), full_float32(self.network.pixel_mean.device):
             pixels = self.pixels(image)
             maps = self.network.feature_maps(pixels)
-            regions = self.network.propose(maps, height=pixels.shape[0], width=pixels.shape[1])
+            factors = self.factors(pixels, image)
+            regions = self.network.propose(maps, height=pixels.shape[0], width=pixels.shape[1], factor=factors[0])
             return self.in_original_frame(regions, pixels, image)
 
     def detect_at(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
@@ -66,8 +68,9 @@ class FasterRCNNDetector:
             pixels = self.pixels(image)
             maps = self.network.feature_maps(pixels)
             resized = torch.from_numpy(boxes).to(self.network.pixel_mean.device)
-            resized = scale(resized, pixels.shape[1] / image.shape[1], pixels.shape[0] / image.shape[0])
-            return self.in_original_frame(self.network.describe(maps, resized), pixels, image, given=boxes)
+            factors = self.factors(pixels, image)
+            regions = self.network.describe(maps, scale(resized, *factors), factor=factors[0])
+            return self.in_original_frame(regions, pixels, image, given=boxes)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -82,24 +85,47 @@ class FasterRCNNDetector:
         }
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
-        """The picture resized, in the channel order of the configuration."""
+        """The picture resized, in the channel order of the configuration; by caffe's rules, less its mean."""
         shortest, longest = self.config["INPUT.MIN_SIZE_TEST"], self.config["INPUT.MAX_SIZE_TEST"]
+        if self.config["CAFFE.RESIZE"]:
+            ordered = image[:, :, ::-1] if self.config["INPUT.FORMAT"] == "BGR" else image
+            means, deviations = self.config["MODEL.PIXEL_MEAN"], self.config["MODEL.PIXEL_STD"]
+            return resize_floats(
+                (ordered.astype(np.float32) - np.float32(means)) / np.float32(deviations),
+                caffe_factor(*image.shape[:2], shortest=shortest, longest=longest),
+            )
         resized = resize(image, shortest=shortest, longest=longest)
         return np.array(resized[:, :, ::-1] if self.config["INPUT.FORMAT"] == "BGR" else resized)
+
+    def factors(self, pixels: np.ndarray, image: np.ndarray) -> tuple[float, float]:
+        """How many pixels wide and high of the network's picture one of the original is; in caffe one number."""
+        if self.config["CAFFE.RESIZE"]:
+            shortest, longest = self.config["INPUT.MIN_SIZE_TEST"], self.config["INPUT.MAX_SIZE_TEST"]
+            factor = caffe_factor(*image.shape[:2], shortest=shortest, longest=longest)
+            return factor, factor
+        return pixels.shape[1] / image.shape[1], pixels.shape[0] / image.shape[0]
 
     def in_original_frame(
         self, regions: Regions, pixels: np.ndarray, image: np.ndarray, *, given: np.ndarray | None = None
     ) -> Detections:
         """The network's regions in pixels of the original picture, with the detector's own final detections."""
         height, width = image.shape[:2]
-        factors = width / pixels.shape[1], height / pixels.shape[0]
-        clipped = clip(regions.regressed_boxes, height=pixels.shape[0], width=pixels.shape[1])
+        if self.config["CAFFE.RESIZE"]:
+            factors = tuple(1 / factor for factor in self.factors(pixels, image))
+        else:
+            factors = width / pixels.shape[1], height / pixels.shape[0]
+        pixel = 1 if self.config["CAFFE.BOXES"] else 0
+        frame = {"height": (height - 1) / factors[1], "width": (width - 1) / factors[0]}
+        clipped = clip(
+            regions.regressed_boxes, **(frame if pixel else {"height": pixels.shape[0], "width": pixels.shape[1]})
+        )
         rows, classes = final_detections(
             clipped,
             regions.class_probabilities,
             score_threshold=self.config["MODEL.ROI_HEADS.SCORE_THRESH_TEST"],
             nms_threshold=self.config["MODEL.ROI_HEADS.NMS_THRESH_TEST"],
             max_detections=self.config["TEST.DETECTIONS_PER_IMAGE"],
+            pixel=pixel / factors[0],
         )
         boxes = clip(scale(regions.boxes, *factors), height=height, width=width)
         regressed = clip(scale(clipped, *factors), height=height, width=width)
@@ -134,14 +160,13 @@ def load_builtin(
     """
     config = read_config(config_file)
     network = FasterRCNN(config)
-    tensors = read_weights(weights)
+    tensors = translate_weights(read_weights(weights), config, source=str(weights))
     load_into(network, tensors, source=str(weights), anchors=network.proposal_generator.base_anchors)
     fingerprint = fingerprint_of(json.dumps(config.described(), sort_keys=True), network.state_dict())
     precision = choose_precision(precision, network, device)
+    fold = config.has_res5_head if fold is None else fold
     if fold or precision == "bfloat16":  # rounding before and after a normalization would cost bfloat16 its few bits
         fold_all(network)
-    elif fold is None and network.roi_heads.res5 is not None:
-        fold_all(network.roi_heads.res5)
     network = network.to(device).to(memory_format=torch.channels_last)
     if precision == "bfloat16":
         # Boxes and scores keep float32; the convolutions carry the cost.

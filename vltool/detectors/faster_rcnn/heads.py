@@ -75,7 +75,7 @@ def build_attribute_head(config: DetectorConfig, in_width: int) -> AttributeHead
     return AttributeHead(
         in_width,
         num_classes=config["MODEL.ROI_HEADS.NUM_CLASSES"],
-        num_attributes=config["MODEL.ROI_ATTRIBUTE_HEAD.NUM_CLASSES"],
+        num_attributes=config["MODEL.ROI_ATTRIBUTE_HEAD.NUM_CLASSES"] + int(config["CAFFE.ATTRIBUTE_BACKGROUND"]),
         embedding=config["MODEL.ROI_ATTRIBUTE_HEAD.OBJ_EMBED_DIM"],
         hidden=config["MODEL.ROI_ATTRIBUTE_HEAD.FC_DIM"],
     )
@@ -87,13 +87,15 @@ class BoxHeads(nn.Module):
     def __init__(self, config: DetectorConfig, *, strides: dict[str, int], channels: dict[str, int]) -> None:
         super().__init__()
         # Where the first block of res5 steps over every second cell with its 1x1 convolutions, these need no pooling.
-        self.step = 2 if config.has_res5_head and config["MODEL.RESNETS.STRIDE_IN_1X1"] else 1
+        dilated = config["CAFFE.DILATED_RES5"]
+        self.step = 2 if config.has_res5_head and config["MODEL.RESNETS.STRIDE_IN_1X1"] and not dilated else 1
         self.pooler = BoxPooler(config, strides, step=self.step)
         self.res5: nn.Sequential | None = None
         self.box_head: FullyConnectedHead | None = None
         if config.has_res5_head:
             # Its stride is 2 and its dilation 1 whatever MODEL.RESNETS.RES5_DILATION says, as in detectron2.
-            self.res5 = build_stage(config, "res5", stride=2 // self.step, num_blocks=3)
+            stride, dilation = (1, 2) if dilated else (2 // self.step, 1)
+            self.res5 = build_stage(config, "res5", stride=stride, dilation=dilation, num_blocks=3)
             self.feature_dim = stage_channels(config, "res5")
         else:
             self.box_head = FullyConnectedHead(config, channels[self.pooler.in_features[0]])
@@ -103,6 +105,7 @@ class BoxHeads(nn.Module):
             num_classes=config["MODEL.ROI_HEADS.NUM_CLASSES"],
             class_agnostic=config["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"],
         )
+        self.attribute_background = config["CAFFE.ATTRIBUTE_BACKGROUND"]
         self.attribute_predictor = build_attribute_head(config, self.feature_dim) if config.has_attributes else None
 
     def features(self, maps: dict[str, Tensor], boxes: Tensor) -> Tensor:
@@ -121,4 +124,5 @@ class BoxHeads(nn.Module):
         """(P, A), given the most probable class of each box, background included (bottom-up-attention's test net)."""
         if self.attribute_predictor is None:
             return None
-        return self.attribute_predictor(features, class_logits.argmax(dim=1)).softmax(dim=1)
+        probabilities = self.attribute_predictor(features, class_logits.argmax(dim=1)).softmax(dim=1)
+        return probabilities[:, :-1] if self.attribute_background else probabilities

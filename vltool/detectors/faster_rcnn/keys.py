@@ -61,6 +61,13 @@ DEFAULTS: dict[str, Any] = {
     "MODEL.ROI_ATTRIBUTE_HEAD.FC_DIM": 512,
     "MODEL.ROI_ATTRIBUTE_HEAD.NUM_CLASSES": 400,
     "TEST.DETECTIONS_PER_IMAGE": 100,
+    # What Visual Genome detectors made in caffe do otherwise; `visual_genome.py` sets them.
+    "CAFFE.MAX_POOL": False,  # the stem pools without padding and rounds its size up
+    "CAFFE.DILATED_RES5": False,  # the head's res5 keeps 14 x 14 cells, with dilation 2
+    "CAFFE.BOXES": False,  # a box from 3 to 5 is 3 pixels wide; proposals are filtered before they are ranked
+    "CAFFE.ANCHORS": False,  # in whole pixels around (7.5, 7.5), ratios outer
+    "CAFFE.RESIZE": False,  # the mean goes first, then float pixels are resized
+    "CAFFE.ATTRIBUTE_BACKGROUND": False,  # one more attribute, "none of these", takes its share of probability
 }
 
 STATISTICS_NORMS = ("FrozenBN", "BN", "SyncBN", "NaiveSyncBN")  # the same arithmetic once training is over

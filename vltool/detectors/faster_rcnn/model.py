@@ -55,7 +55,8 @@ class FasterRCNN(nn.Module):
     def feature_maps(self, pixels: np.ndarray) -> dict[str, Tensor]:
         """The backbone's maps of a resized picture, (h, w, 3) uint8 in the configuration's channel order."""
         tensor = torch.from_numpy(pixels).to(self.pixel_mean.device).permute(2, 0, 1)[None].float()
-        tensor = (tensor - self.pixel_mean) / self.pixel_std
+        if not self.config["CAFFE.RESIZE"]:  # where the mean went first
+            tensor = (tensor - self.pixel_mean) / self.pixel_std
         divisor = self.backbone.size_divisibility
         if divisor:
             height, width = tensor.shape[-2:]
@@ -63,12 +64,14 @@ class FasterRCNN(nn.Module):
         dtype = next(self.backbone.parameters()).dtype
         return self.backbone(tensor.to(dtype).contiguous(memory_format=torch.channels_last))
 
-    def propose(self, maps: dict[str, Tensor], *, height: int, width: int) -> Regions:
-        """Regions at the network's own proposals, best first."""
-        boxes, logits = self.proposal_generator(maps, height=height, width=width)
-        return self.describe(maps, boxes, logits=logits)
+    def propose(self, maps: dict[str, Tensor], *, height: int, width: int, factor: float = 1.0) -> Regions:
+        """Regions at the network's own proposals, best first, of a picture that was enlarged by `factor`."""
+        boxes, logits = self.proposal_generator(maps, height=height, width=width, factor=factor)
+        return self.describe(maps, boxes, logits=logits, factor=factor)
 
-    def describe(self, maps: dict[str, Tensor], boxes: Tensor, *, logits: Tensor | None = None) -> Regions:
+    def describe(
+        self, maps: dict[str, Tensor], boxes: Tensor, *, logits: Tensor | None = None, factor: float = 1.0
+    ) -> Regions:
         """Regions at boxes (P, 4) in pixels of the resized picture."""
         features = self.roi_heads.features(maps, boxes)
         class_logits, deltas = self.roi_heads.box_predictor(features)
@@ -76,7 +79,10 @@ class FasterRCNN(nn.Module):
             boxes=boxes,
             features=features,
             class_probabilities=class_logits.softmax(dim=1),
-            regressed_boxes=apply_deltas(deltas, boxes, self.box_weights),
+            # caffe corrects boxes in the original picture, a pixel of which is `factor` wide here
+            regressed_boxes=apply_deltas(
+                deltas, boxes, self.box_weights, pixel=factor if self.config["CAFFE.BOXES"] else 0.0
+            ),
             attribute_probabilities=self.roi_heads.attribute_probabilities(features, class_logits),
             logits=logits,
         )

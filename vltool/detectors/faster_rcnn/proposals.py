@@ -11,7 +11,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 from vltool.detectors.faster_rcnn.boxes import apply_deltas, clip, is_larger
 from vltool.detectors.faster_rcnn.config import DetectorConfig
@@ -27,6 +27,22 @@ def base_anchors(sizes: list[float], aspect_ratios: list[float]) -> Tensor:
             width = math.sqrt(size**2 / ratio)
             height = ratio * width
             anchors.append([-width / 2, -height / 2, width / 2, height / 2])
+    return torch.tensor(anchors)
+
+
+def caffe_anchors(sizes: list[float], aspect_ratios: list[float], *, stride: int) -> Tensor:
+    """(A, 4) anchors of py-faster-rcnn's `generate_anchors`, in whole pixels, ratios outer and sizes inner.
+
+    A square of stride x stride pixels, its width and height rounded at every ratio, then scaled around its centre.
+    """
+    centre = (stride - 1) / 2
+    anchors = []
+    for ratio in aspect_ratios:
+        width = round(math.sqrt(stride**2 / ratio))
+        height = round(width * ratio)
+        for size in sizes:
+            reach_x, reach_y = (width * size / stride - 1) / 2, (height * size / stride - 1) / 2
+            anchors.append([centre - reach_x, centre - reach_y, centre + reach_x, centre + reach_y])
     return torch.tensor(anchors)
 
 
@@ -86,6 +102,7 @@ class ProposalNetwork(nn.Module):
         self.num_after_nms: int = config["MODEL.RPN.POST_NMS_TOPK_TEST"]
         self.nms_threshold: float = config["MODEL.RPN.NMS_THRESH"]
         self.min_size: float = config["MODEL.PROPOSAL_GENERATOR.MIN_SIZE"]
+        self.is_caffe: bool = config["CAFFE.BOXES"]
         self.base_anchors = anchors_per_level(config)
         self.rpn_head = ProposalHead(
             channels[self.in_features[0]],
@@ -94,8 +111,15 @@ class ProposalNetwork(nn.Module):
         )
         self._grids: dict[tuple[int, int, int], Tensor] = {}
 
-    def forward(self, maps: dict[str, Tensor], *, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Boxes (P, 4) within the resized picture of height x width, and their logits (P,), best first."""
+    def forward(
+        self, maps: dict[str, Tensor], *, height: int, width: int, factor: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Boxes (P, 4) within the resized picture of height x width, and their logits (P,), best first.
+
+        factor: by which the picture was enlarged; caffe's minimum size is one in the original picture.
+        """
+        if self.is_caffe:
+            return self.caffe_proposals(maps[self.in_features[0]], height=height, width=width, factor=factor)
         boxes, logits, levels = [], [], []
         for level, name in enumerate(self.in_features):
             level_logits, deltas = self.rpn_head(maps[name])
@@ -105,6 +129,19 @@ class ProposalNetwork(nn.Module):
             logits.append(best_logits)
             levels.append(torch.full_like(best, level))
         return self.choose(torch.cat(boxes), torch.cat(logits), torch.cat(levels), height=height, width=width)
+
+    def caffe_proposals(self, features: Tensor, *, height: int, width: int, factor: float) -> tuple[Tensor, Tensor]:
+        """The same by the rules of py-faster-rcnn's `proposal_layer.py`: clip, minimum size, best, NMS, best."""
+        logits, deltas = self.rpn_head(features)
+        boxes = apply_deltas(deltas, self.anchors(0, features), self.weights, pixel=1.0)[:, 0]
+        boxes = clip(boxes, height=height - 1, width=width - 1)
+        kept = is_larger(boxes, max(0.0, self.min_size * factor - 1)) & torch.isfinite(logits)
+        boxes, logits = boxes[kept], logits[kept]
+        logits, best = logits.sort(descending=True, stable=True)
+        boxes, logits = boxes[best[: self.num_before_nms]], logits[: self.num_before_nms]
+        outer = boxes + boxes.new_tensor((0.0, 0.0, 1.0, 1.0))  # whose overlaps are those of whole pixels
+        kept = nms(outer, logits, self.nms_threshold)[: self.num_after_nms]
+        return boxes[kept], logits[kept]
 
     def choose(
         self, boxes: Tensor, logits: Tensor, levels: Tensor, *, height: int, width: int
@@ -138,7 +175,10 @@ def anchors_per_level(config: DetectorConfig) -> list[Tensor]:
     ratios = config["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"]
     sizes = sizes * num_levels if len(sizes) == 1 else sizes
     ratios = ratios * num_levels if len(ratios) == 1 else ratios
-    anchors = [base_anchors(*pair) for pair in zip(sizes, ratios, strict=True)]
+    if config["CAFFE.ANCHORS"]:
+        anchors = [caffe_anchors(sizes[0], ratios[0], stride=16)]
+    else:
+        anchors = [base_anchors(*pair) for pair in zip(sizes, ratios, strict=True)]
     if len({len(level) for level in anchors}) != 1:
         raise ConfigError(
             f"{config.source}: MODEL.ANCHOR_GENERATOR gives {[len(level) for level in anchors]} anchors per pixel; "

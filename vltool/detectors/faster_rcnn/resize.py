@@ -24,3 +24,22 @@ def resize(image: np.ndarray, *, shortest: int, longest: int) -> np.ndarray:
     if (height, width) == image.shape[:2]:
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def caffe_factor(height: int, width: int, *, shortest: int, longest: int) -> float:
+    """By how much py-faster-rcnn enlarges a picture, the same in both directions."""
+    factor = shortest / min(height, width)
+    return longest / max(height, width) if round(factor * max(height, width)) > longest else factor
+
+
+def resize_floats(image: np.ndarray, factor: float) -> np.ndarray:
+    """(h, w, C) float32, the image enlarged by `factor`, bilinear from the nearest pixels (OpenCV's INTER_LINEAR)."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        new_length = round(length * factor)
+        positions = np.clip((np.arange(new_length) + 0.5) / factor - 0.5, 0, length - 1)
+        low = np.floor(positions).astype(np.int64)
+        share = (positions - low).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        high = np.minimum(low + 1, length - 1)
+        image = image.take(low, axis=axis) * (1 - share) + image.take(high, axis=axis) * share
+    return image

@@ -19,11 +19,14 @@ STAGES = ("res2", "res3", "res4", "res5")
 class Stem(nn.Module):
     """The picture at a quarter of its size: a 7x7 convolution and a pooling, both of stride 2."""
 
-    def __init__(self, out_channels: int, *, norm: str) -> None:
+    def __init__(self, out_channels: int, *, norm: str, caffe_max_pool: bool = False) -> None:
         super().__init__()
+        self.caffe_max_pool = caffe_max_pool
         self.conv1 = Convolution(3, out_channels, 7, stride=2, norm=norm, relu=True)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        if self.caffe_max_pool:
+            return F.max_pool2d(self.conv1(pixels), kernel_size=3, stride=2, padding=0, ceil_mode=True)
         return F.max_pool2d(self.conv1(pixels), kernel_size=3, stride=2, padding=1)
 
 
@@ -103,7 +106,11 @@ class ResNet(nn.Module):
     def __init__(self, config: DetectorConfig, out_features: tuple[str, ...]) -> None:
         super().__init__()
         self.out_features = out_features
-        self.stem = Stem(config["MODEL.RESNETS.STEM_OUT_CHANNELS"], norm=config["MODEL.RESNETS.NORM"])
+        self.stem = Stem(
+            config["MODEL.RESNETS.STEM_OUT_CHANNELS"],
+            norm=config["MODEL.RESNETS.NORM"],
+            caffe_max_pool=config["CAFFE.MAX_POOL"],
+        )
         self.names = STAGES[: max(STAGES.index(name) for name in out_features) + 1]
         self.strides: dict[str, int] = {}
         for name, num_blocks in zip(self.names, BLOCKS_PER_STAGE[config["MODEL.RESNETS.DEPTH"]], strict=False):
