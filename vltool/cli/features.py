@@ -121,8 +121,8 @@ def import_command(
     else:
         print_lines(
             f"{out}: {result.stored:,} of {result.images:,} images stored as {result.image_id}, {result.skipped:,} "
-            f"were there, {result.failed:,} failed; {result.regions:,} regions of {result.feature_dim}-d {result.dtype}; "
-            f"{result.images_per_second:.1f} images a second"
+            f"were there, {result.failed:,} failed; {result.regions:,} regions of {result.feature_dim}-d "
+            f"{result.dtype}; {result.images_per_second:.1f} images a second"
         )
     if result.failed:
         leave_with_failures(result.failed, result.failures)
@@ -179,7 +179,8 @@ def merge_command(
     else:
         print_lines(
             f"{out}: {result.stored:,} of {result.images:,} images of {result.stores} stores stored, "
-            f"{result.skipped:,} were there, {result.failed:,} failed; {'complete' if result.complete else 'not complete'}"
+            f"{result.skipped:,} were there, {result.failed:,} failed; "
+            f"{'complete' if result.complete else 'not complete'}"
         )
     if result.failed:
         leave_with_failures(result.failed, result.failures)

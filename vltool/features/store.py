@@ -13,7 +13,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -153,6 +154,27 @@ class RegionStore:
         Raises DataError for an id that is not there, StoreError for a damaged record (checked once per process).
         """
         return self._decode(image_id)[0]
+
+    @contextmanager
+    def views(self) -> Iterator[Callable[[str], RegionFeatures]]:
+        """Gives a function like `get` for features and boxes alone, which are not copied.
+
+        The arrays are read-only, and valid in the `with` block alone. Pictures that this process has put are seen once
+        they are committed. Raises as `get` does.
+        """
+        with self.environment.reading() as transaction:
+            find, checked = transaction.get, self._checked
+
+            def view(image_id: str) -> RegionFeatures:
+                key = image_id.encode()
+                data = find(key)
+                if data is None or key not in checked:
+                    self.get(image_id)  # checks the record, or says what is wrong
+                    if data is None:
+                        raise StoreError(f"{self.path}: image {image_id!r} was put after the views were opened")
+                return record.view(data, ImageId(image_id))
+
+            yield view
 
     def source(self, image_id: str) -> dict[str, Any]:
         """What is known of a picture's file: name, bytes, sha256, phash."""

@@ -13,6 +13,7 @@ and train36_imgid2idx.pkl, a pickle of {picture's number: row}. The picture's si
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -84,9 +85,13 @@ def load_torch(path: Path) -> Any:
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # its unpickler refuses with many classes, naming what was asked for
-        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), f"{error!r:.200}")
-        raise DataError(f"{path}: refused, it holds more than plain data, or is damaged: {reason.strip()}") from error
+    except Exception as error:  # its unpickler refuses with a long text, and fails in any way there is
+        asked = re.search(r"(?i)global:? (?P<name>[\w.]+)", str(error))
+        if asked:
+            reason = f"it asks for {asked['name']}, which is not plain data: refused"
+        else:
+            reason = f"damaged: {error!r:.100}"
+        raise DataError(f"{path}: {reason}") from error
 
 
 class DcnH5(Hdf5Format):

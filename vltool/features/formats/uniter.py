@@ -23,7 +23,7 @@ import msgpack
 import numpy as np
 
 from vltool.errors import DataError
-from vltool.features.formats.arrays import read_npz, shares, write_npz
+from vltool.features.formats.arrays import from_base64, read_npz, shares, to_base64, write_npz
 from vltool.features.formats.foreign_lmdb import ForeignLmdb, LmdbWriter
 from vltool.features.formats.format import About, Content, Entry, Format, Writer
 from vltool.structures import RegionFeatures
@@ -46,6 +46,8 @@ def content_of(values: Mapping[str, Any]) -> Content:
         if probabilities.ndim != 2 or probabilities.shape[1] < 2:
             raise DataError(f"soft_labels of shape {probabilities.shape}, expected (regions, classes)")
         classes = probabilities[:, 1:].argmax(axis=1)
+    # In float16 a box's sides are not the difference of its corners.
+    sides = {"box_sides": to_base64(boxes[:, 4:6], "<f2").decode()} if boxes.shape[1] >= 6 else {}
     return Content(
         arrays["features"],
         boxes[:, :4].astype(np.float32),
@@ -53,16 +55,20 @@ def content_of(values: Mapping[str, Any]) -> Content:
         width=None,
         classes=classes,
         scores=arrays.get("conf"),
+        extra=sides,
         left_out=tuple(name for name in values if name not in KNOWN or name == "soft_labels"),
     )
 
 
-def arrays_of(regions: RegionFeatures) -> dict[str, np.ndarray]:
+def arrays_of(regions: RegionFeatures, extra: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """What UNITER stores of a picture."""
     assert regions.scores is not None
+    boxes = shares(regions.boxes, regions.height, regions.width)
+    if "box_sides" in extra:
+        boxes[:, 4:] = from_base64(extra["box_sides"], "<f2", len(boxes), name="box_sides")
     values = {
         "features": regions.features,
-        "norm_bb": shares(regions.boxes, regions.height, regions.width),
+        "norm_bb": boxes,
         "conf": regions.scores,
     }
     with np.errstate(over="ignore"):
@@ -141,7 +147,7 @@ class NpzFolderWriter(Writer):
         self.unfinished.mkdir()
 
     def add(self, key: str, regions: RegionFeatures, extra: Mapping[str, Any]) -> None:
-        write_file(self.unfinished, key, arrays_of(regions))
+        write_file(self.unfinished, key, arrays_of(regions, extra))
 
     def close(self) -> None:
         pass
@@ -191,7 +197,7 @@ class UniterLmdbWriter(LmdbWriter):
         self.counts: dict[str, int] = {}
 
     def add(self, key: str, regions: RegionFeatures, extra: Mapping[str, Any]) -> None:
-        values = arrays_of(regions)
+        values = arrays_of(regions, extra)
         self.put(key, write_npz(values) if self.dest.name.endswith("_compressed") else pack(values))
         self.counts[key] = regions.num_regions
 
