@@ -81,6 +81,8 @@ def test_missing_truncated_and_foreign_files_are_named(tmp_path: Path, weights: 
     torch.save({"model": {"a": torch.ones(1)}, "matching_heuristics": True}, tmp_path / "start.pth")
     with pytest.raises(CheckpointError, match="a backbone to start a training from"):
         read_weights(tmp_path / "start.pth")
+    torch.save({"model": {WEIGHT: torch.ones(1)}, "matching_heuristics": True}, tmp_path / "converted.pth")
+    assert list(read_weights(tmp_path / "converted.pth")) == [WEIGHT]
 
 
 def test_missing_misshapen_and_leftover_parameters_are_named(

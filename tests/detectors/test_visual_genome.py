@@ -308,3 +308,14 @@ def test_the_three_attribute_heads_are_one_head_under_three_sets_of_names(tmp_pa
     assert found[0].shape[1] == ATTRIBUTES
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_detectron2_style_of_bottom_up_attention_keeps_detectron2s_rules(tmp_path: Path) -> None:
+    config_file = tmp_path / "config.yaml"
+    config_file.write_text(
+        "MODEL: {ATTRIBUTE_ON: True, ROI_HEADS: {NAME: AttributeRes5ROIHeads, NUM_CLASSES: 1600}, "
+        "BUA: {ATTRIBUTE_ON: True, EXTRACTOR: {MODE: 1, CONF_THRESH: 0.4}}}"
+    )
+    config = read_config(config_file)
+    assert config.has_attributes and config["MODEL.ROI_ATTRIBUTE_HEAD.NUM_CLASSES"] == 400
+    assert not any(name.startswith("CAFFE.") for name in config.described())

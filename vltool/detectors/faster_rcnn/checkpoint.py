@@ -94,7 +94,8 @@ class _PlainUnpickler(pickle.Unpickler):
 def named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint's content, with or without its {"model": ...} around them."""
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        if content.get("matching_heuristics"):
+        has_heads = any(str(name).startswith("roi_heads.") for name in content["model"])
+        if content.get("matching_heuristics") and not has_heads:  # some converted detectors carry the mark as well
             raise CheckpointError(f"{path}: a backbone to start a training from (matching_heuristics), not a detector")
         content = content["model"]
     if not isinstance(content, dict):

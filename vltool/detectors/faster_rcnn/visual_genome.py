@@ -69,10 +69,11 @@ def translate_bua(given: dict[str, Any], *, source: str) -> dict[str, Any]:
             "version 1 only (R101), not the normalize-first blocks of bua-caffe-frcn-r152"
         )
     is_caffe = keys.get("MODEL.ROI_HEADS.NAME") == "BUACaffeRes5ROIHeads"
-    has_attributes = bool(bua.get("ATTRIBUTE_ON", False))
+    has_attributes = bool(bua.get("ATTRIBUTE_ON", keys.get("MODEL.ATTRIBUTE_ON", False)))
     keys["MODEL.ATTRIBUTE_ON"] = has_attributes
     keys["MODEL.ROI_HEADS.NAME"] = "AttributeRes5ROIHeads" if has_attributes else "Res5ROIHeads"
-    keys["MODEL.ROI_ATTRIBUTE_HEAD.NUM_CLASSES"] = bua.get("ATTRIBUTE.NUM_CLASSES", 400)
+    if "ATTRIBUTE.NUM_CLASSES" in bua:
+        keys["MODEL.ROI_ATTRIBUTE_HEAD.NUM_CLASSES"] = bua["ATTRIBUTE.NUM_CLASSES"]
     renamed = {
         "MODEL.META_ARCHITECTURE": ("GeneralizedBUARCNN", "GeneralizedRCNN"),
         "MODEL.BACKBONE.NAME": ("build_bua_resnet_backbone", "build_resnet_backbone"),
