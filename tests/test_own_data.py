@@ -191,3 +191,24 @@ def test_contaminated_scores_are_refused_or_marked_everywhere(own_data: Path) ->
     assert "was trained on" in str(refused.exception) and "training.init_from" in str(refused.exception)
     kept = vltool("train-joint", "run.yaml", "--tasks", "vqa", "--protocol", "off", *tuned)["checkpoint"]
     assert "trained this checkpoint" in str(CliRunner().invoke(app, ["eval", kept]).exception)
+
+
+@pytest.mark.slow
+def test_a_whole_run_by_the_papers_protocol(own_data: Path) -> None:
+    for command in commands()[:2]:
+        vltool(*command)
+    paper = ["--set", "splits.protocol=paper"]
+    stages = vltool("run", "run.yaml", *paper)["stages"]
+    assert set(stages["eval"]["test"]) == {"caption_retrieval", "vqa", "grounding"}
+    record = json.loads(Path("runs/own/eval/joint-test.json").read_text())
+    assert {name: Path(path).parent.name for name, path in record["checkpoints"].items()} == {
+        "caption_retrieval": "joint-i",
+        "grounding": "joint-i",
+        "vqa": "joint-ii",
+    }
+    assert all(stage["up_to_date"] for stage in vltool("run", "run.yaml", *paper)["stages"].values())
+    assert list(vltool("splits", "build", "run.yaml", *paper)["trainings"]) == ["paper-i", "paper-ii"]
+    # The restval pictures of the page's retrieval training are VQA's val pictures: the paper trains on train alone.
+    assert not vltool("splits", "audit", "run.yaml", *paper, code=2)["clean"]
+    paper += ["--set", "tasks.caption_retrieval.train.0.split=train"]
+    assert vltool("splits", "audit", "run.yaml", *paper)["clean"]
