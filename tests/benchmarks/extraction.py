@@ -154,16 +154,20 @@ def main() -> None:
     )
     print(f"bfloat16 against float32 at the same boxes: lowest cosine {cosine:.5f}")
     seconds: dict[str, list[float]] = {name: [] for name in loops}
+    work: dict[str, list[float]] = {name: [] for name in loops}  # of all threads: steadier where cores are shared
     for number in range(options.rounds):
         for name, loop in loops.items():
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             loop(picture(2 + number))
             seconds[name].append(time.perf_counter() - started)
+            work[name].append(time.process_time() - busy)
     reference = min(seconds.get("detectron2 float32", seconds["built-in float32"]))
+    reference_work = min(work.get("detectron2 float32", work["built-in float32"]))
     for name, times in seconds.items():
         print(
             f"{name:20s} best {min(times):6.3f} s, median {np.median(times):6.3f} s per picture, "
-            f"{reference / min(times):.2f} times as fast"
+            f"{reference / min(times):.2f} times as fast; {min(work[name]):6.3f} s of processor time, "
+            f"{reference_work / min(work[name]):.2f} times as little"
         )
 
 
