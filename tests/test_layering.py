@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "vltool"
 FLOORS = [
-    {"errors", "structures", "json_files", "__init__"},
+    {"errors", "structures", "json_files", "provenance", "__init__"},
     {"config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},

@@ -18,7 +18,8 @@ from vltool import __version__
 from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
 from vltool.json_files import write_json
-from vltool.stages import STAGES, Listener
+from vltool.provenance import git_commit, versions
+from vltool.stages import STAGES, Listener, check_run
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,14 @@ def run_pipeline(
 ) -> dict[str, StageResult]:
     """Run the configuration's stages (or the named ones) in order. Raises the first stage's error."""
     results: dict[str, StageResult] = {}
+    check_run(config)
     key = ""
-    write_config(config)
     for name in config.stages:
         stage = STAGES[name]
         key = stage_key(key, config, stage.reads(config))
         if stages is None or name in set(stages):
             results[name] = _run_stage(name, stage.run, key, config, listener)
+            write_config(config)  # beside results that are there, never beside those of another configuration
     return results
 
 
@@ -55,7 +57,11 @@ def stage_key(previous: str, config: RunConfig, reads: dict[str, Any]) -> str:
 def write_config(config: RunConfig) -> None:
     """Leave the resolved configuration beside the results."""
     config.out_dir.mkdir(parents=True, exist_ok=True)
-    write_json(config.out_dir / "config.json", {"version": __version__, **dump(config)}, indent=1)
+    write_json(
+        config.out_dir / "config.json",
+        {"provenance": {"versions": versions(), "commit": git_commit()}, **dump(config)},
+        indent=1,
+    )
 
 
 def _run_stage(
@@ -66,11 +72,10 @@ def _run_stage(
     listener: Listener,
 ) -> StageResult:
     marker = config.out_dir / "stages" / f"{name}.json"
-    if marker.exists():
-        found = json.loads(marker.read_text(encoding="utf-8"))
-        if found["key"] == key and all(Path(path).exists() for path in found["counts"].get("outputs", [])):
-            listener.say(f"{name}: up to date")
-            return StageResult(name, found["counts"], found["seconds"], True)
+    found = _read_marker(marker)
+    if found.get("key") == key and all(Path(path).exists() for path in found["counts"].get("outputs", [])):
+        listener.say(f"{name}: up to date")
+        return StageResult(name, found["counts"], found["seconds"], True)
     listener.say(f"{name} …")
     started = time.perf_counter()
     try:
@@ -80,3 +85,12 @@ def _run_stage(
     seconds = time.perf_counter() - started
     write_json(marker, {"key": key, "counts": counts, "seconds": seconds}, indent=1)
     return StageResult(name, counts, seconds, False)
+
+
+def _read_marker(path: Path) -> dict[str, Any]:
+    """What a finished stage left; nothing if it is not there or damaged, so that the stage runs again."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and {"key", "counts", "seconds"} <= set(found) else {}

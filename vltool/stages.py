@@ -29,6 +29,19 @@ class Stage:
     reads: Callable[[RunConfig], dict[str, Any]]
 
 
+def check_run(config: RunConfig) -> None:
+    """What can be known to be wrong before the first stage runs. Raises ConfigError."""
+    from vltool.search.trials import list_trials
+    from vltool.training.schedule import JointPlan
+
+    if "search-layers" in config.stages:
+        trials = list_trials(config, list(config.tasks))
+        first = {trial.plan.task: trial.plan for trial in trials}
+        JointPlan(tuple(first.values()), config.training.cycle_updates)
+    if "embed-text" in config.stages and config.text.glove != "world" and not Path(config.text.glove).exists():
+        raise ConfigError(f"text.glove: {config.text.glove}: no such file. Name a GloVe .txt or .zip, or 'world'")
+
+
 def make_world(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Write the generated world's pictures and official files."""
     from vltool.world.files import write_world
@@ -138,6 +151,7 @@ def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | N
     from vltool.search.plan import save_plan
     from vltool.search.trials import TrialResult, cell_name, list_trials, run_trials
 
+    known_tasks(config, tasks)
     inputs = _load(config)
     _write_counts(config, inputs.prepared)
     for row in inputs.prepared.counts:
@@ -146,7 +160,7 @@ def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | N
                 f"{row['task']}/{row['split']}: {row['without_features']:,} examples left out, their pictures have no "
                 f"features; {row['used']:,} used"
             )
-    searched = tasks or list(config.tasks)
+    searched = known_tasks(config, tasks)
     trials = list_trials(config, searched)
     listener.say(f"{len(trials)} trials of {len(searched)} tasks")
     done: list[TrialResult] = []
@@ -162,7 +176,7 @@ def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | N
     rows = [
         {**vars(r.plan), "metric": r.metric, "score": r.score, "seconds": r.seconds, "error": r.error} for r in results
     ]
-    pd.DataFrame(rows).to_csv(config.out_dir / "search" / "trials.csv", index=False)
+    _write_trials(config.out_dir / "search" / "trials.csv", pd.DataFrame(rows))
     return {
         "trials": len(trials),
         "levels": {task["task"]: task["level"] for task in plan["tasks"]},
@@ -192,7 +206,7 @@ def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) ->
     from vltool.training.run import train
     from vltool.training.schedule import JointPlan
 
-    chosen = tasks or list(config.tasks)
+    chosen = known_tasks(config, tasks)
     plan = JointPlan(load_plan(config.training.plan, chosen), config.training.cycle_updates)
     if config.splits.protocol.startswith("paper-") and not text_folder(config).exists():
         _embed_text(config, listener)
@@ -206,6 +220,8 @@ def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) ->
     def report(line: dict[str, Any]) -> None:
         if line["kind"] == "loss":
             listener.progress(f"training, {line['task']} loss {line['loss']:.3f}", line["cycle"] + 1, plan.num_cycles)
+        elif line["kind"] == "finished":
+            listener.say("up to date")
         elif line["kind"] == "resumed":
             listener.say(f"going on from update {line['update']:,}")
         elif line["kind"] == "inherited":
@@ -268,6 +284,29 @@ def training_folder(config: RunConfig, tasks: list[str]) -> Path:
     protocol = config.splits.protocol
     suffix = protocol.removeprefix("paper") if protocol.startswith("paper-") else ""
     return config.out_dir / "training" / (name + suffix)
+
+
+def known_tasks(config: RunConfig, names: list[str] | None) -> list[str]:
+    """The named tasks in the run's order, or all of them. Raises ConfigError with the known names."""
+    if names is None:
+        return list(config.tasks)
+    for name in names:
+        if name not in config.tasks:
+            raise ConfigError(f"unknown task {name!r}; the run has {', '.join(config.tasks)}")
+    if not names:
+        raise ConfigError(f"no task is named; the run has {', '.join(config.tasks)}")
+    return [name for name in config.tasks if name in names]
+
+
+def _write_trials(path: Path, trials: Any) -> None:
+    import pandas as pd
+
+    if path.exists():
+        before = pd.read_csv(path)
+        trials = pd.concat([before[~before["task"].isin(set(trials["task"]))], trials])
+    draft = path.with_name(f".{path.name}.writing")
+    trials.to_csv(draft, index=False)
+    draft.replace(path)
 
 
 def make_report(config: RunConfig, listener: Listener) -> dict[str, Any]:
@@ -336,12 +375,18 @@ def _reads_text(config: RunConfig) -> dict[str, Any]:
     return {**_part("text", "tasks", "splits")(config), "files": file_stamps([*_data_files(config), *vectors])}
 
 
+def _reads_plan(config: RunConfig) -> dict[str, Any]:
+    path = Path(config.training.plan)
+    plan = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return {**_part("training", "encoder")(config), "plan": plan}
+
+
 STAGES = {
     "world": Stage(make_world, _part("world")),
     "extract-features": Stage(extract_features, _reads_pictures),
     "embed-text": Stage(embed_text, _reads_text),
     "search-layers": Stage(search_layers, _part("search", "encoder", "training")),
-    "train-joint": Stage(train_joint, _part("training", "encoder")),
+    "train-joint": Stage(train_joint, _reads_plan),
     "eval": Stage(evaluate_run, _part("evaluation")),
     "report": Stage(make_report, _part("name")),
 }

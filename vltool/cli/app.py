@@ -75,6 +75,13 @@ def main() -> None:
     except VltoolError as error:
         sys.stderr.write(f"vltool: {error}\n")
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(
+            f"vltool: {error.filename}: {error.strerror}. Check that the path is right and can be written\n"
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("vltool: interrupted; run the same command again to go on where it stopped\n")
         sys.exit(130)

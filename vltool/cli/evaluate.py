@@ -45,11 +45,11 @@ def command(
     found: dict[str, Any] = {name: item.evaluation.scores for name, item in scored.items()}
     if json:
         facts = {"checkpoint": str(checkpoint), "split": split, "protocol": config.splits.protocol}
-        print_json({**found, **facts, "contamination": contamination})
+        ignorance = {name: item.ignorance for name, item in scored.items()}
+        print_json({**found, **facts, "contamination": contamination, "ignorance": ignorance})
         return
     for name, item in scored.items():
-        ignorance = item.ignorance
-        rows = [[metric, f"{value:.2f}", ignorance_of(ignorance, metric)] for metric, value in found[name].items()]
+        rows = [[metric, f"{value:.2f}", ignorance_of(item.ignorance, metric)] for metric, value in found[name].items()]
         print_table(
             f"{name} on {split} ({config.splits.protocol} splits)" + _mark(item.contaminated),
             ["metric", "score" + " (contaminated)" * bool(item.contaminated), "ignorance"],

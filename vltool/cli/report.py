@@ -18,9 +18,8 @@ def command(
     json: Json = False,
 ) -> None:
     """Tables, curves and attention figures of one or more runs as one self-contained HTML page."""
-    import json as json_module
-
     from vltool.config import from_dict
+    from vltool.json_files import read_json
     from vltool.report.page import write_report
 
     configs = []
@@ -29,8 +28,10 @@ def command(
             path = run / "config.json"
             if not path.exists():
                 raise ConfigError(f"{run}: no run there (config.json is missing). Name the `out` folder of a run")
-            raw = json_module.loads(path.read_text(encoding="utf-8"))
-            raw.pop("version", None)
+            raw = read_json(path)
+            if not isinstance(raw, dict):
+                raise ConfigError(f"{path}: not the configuration of a run. Run the stage that made it again")
+            raw.pop("provenance", None)
             configs.append(from_dict(raw, where=str(path)))
         page = str(write_report(configs, out, say=console.say))
     if json:

@@ -26,7 +26,7 @@ def command(
         results = run_pipeline(config, console)
     if json:
         stages = {
-            name: {"seconds": result.seconds, "up_to_date": result.up_to_date, **result.counts}
+            name: {**result.counts, "seconds": result.seconds, "up_to_date": result.up_to_date}
             for name, result in results.items()
         }
         print_json({"out": config.out, "stages": stages})

@@ -18,7 +18,7 @@ app = typer.Typer(help="Score a predictions file by the official rules; needs no
 def vqa_command(
     questions: Annotated[Path, typer.Option(help="The official questions file.")],
     annotations: Annotated[Path, typer.Option(help="The official annotations file.")],
-    results: Annotated[Path, typer.Option(help='[{"question_id", "answer"}], every question once.')],
+    results: Annotated[Path, typer.Option(help='JSON list of "question_id" and "answer", every question once.')],
     per_question: Annotated[Path | None, typer.Option(help="Write the accuracy of every question here.")] = None,
     json: Json = False,
 ) -> None:
@@ -48,7 +48,7 @@ def vqa_command(
 def retrieval_command(
     scores: Annotated[Path, typer.Option(help=".npy of scores: rows images, columns captions.")],
     captions_per_image: Annotated[int | None, typer.Option(min=1, help="Captions stand image by image.")] = None,
-    gold: Annotated[Path | None, typer.Option(help='{"caption_image": [row of each caption]}.')] = None,
+    gold: Annotated[Path | None, typer.Option(help='JSON: "caption_image", the row of each caption.')] = None,
     folds: Annotated[int, typer.Option(min=1, help="COCO 1K: 5 folds of the 5K test.")] = 1,
     json: Json = False,
 ) -> None:
@@ -66,7 +66,7 @@ def retrieval_command(
 
 @app.command("grounding")
 def grounding_command(
-    predictions: Annotated[Path, typer.Option(help='[{"image_id", "sentence", "phrase", "boxes"}].')],
+    predictions: Annotated[Path, typer.Option(help='JSON list of "image_id", "sentence", "phrase", "boxes".')],
     entities: Annotated[Path, typer.Option(help="Folder with Annotations and Sentences.")],
     protocol: Annotated[Literal["any", "merged"], typer.Option(help="Which boxes count.")] = "any",
     json: Json = False,

@@ -22,9 +22,9 @@ def run_stage(
     from vltool.pipeline import write_config
 
     config = load(config_path, overrides or [])
-    write_config(config)
     with Console() as console:
         counts = run(config, console)
+    write_config(config)
     if json:
         print_json(counts)
     else:

@@ -50,8 +50,12 @@ def score_retrieval(
     """
     try:
         matrix = np.load(scores, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{scores}: not a .npy matrix: {error}") from error
+    except FileNotFoundError:
+        raise DataError(f"{scores}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{scores}: not a matrix of numbers in .npy, as numpy.save writes it") from error
+    if not isinstance(matrix, np.ndarray):
+        raise DataError(f"{scores}: an archive; expected one matrix in .npy, as numpy.save writes it")
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
         raise DataError(f"{scores}: expected numbers (images, captions), found {matrix.dtype} of shape {matrix.shape}")
     if gold is not None:

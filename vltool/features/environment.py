@@ -37,18 +37,27 @@ class Environment:
         try:
             if self.writable:
                 size = file.stat().st_size if file.exists() else 0
+                if file.exists():
+                    self._refuse_truncated(size)
                 return lmdb.open(str(self.folder), map_size=max(FIRST_MAP_SIZE, 2 * size), readahead=False)
-            env = lmdb.open(str(self.folder), readonly=True, lock=False, readahead=False, create=False)
+            self._refuse_truncated(file.stat().st_size if file.exists() else 0)
+            return lmdb.open(str(self.folder), readonly=True, lock=False, readahead=False, create=False)
         except lmdb.Error as error:
-            raise StoreError(f"{self.folder}: not a readable LMDB database: {error}") from error
-        info, page_size = env.info(), env.stat()["psize"]
-        if (info["last_pgno"] + 1) * page_size > file.stat().st_size:
-            env.close()  # reading on would end in a bus error
             raise StoreError(
-                f"{self.folder}: data.mdb is truncated ({file.stat().st_size:,} of "
-                f"{(info['last_pgno'] + 1) * page_size:,} bytes); copy it again, or extract the features again"
+                f"{self.folder}: not a readable LMDB database: {error}. Copy it again, or extract the features again"
+            ) from error
+
+    def _refuse_truncated(self, size: int) -> None:
+        """Raises StoreError if data.mdb is shorter than its last page: going on would end in a bus error."""
+        if size == 0:
+            raise StoreError(f"{self.folder}: data.mdb is empty; remove the folder, or copy the store again")
+        with lmdb.open(str(self.folder), readonly=True, lock=False, readahead=False, create=False) as env:
+            needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+        if needed > size:
+            raise StoreError(
+                f"{self.folder}: data.mdb is truncated ({size:,} of {needed:,} bytes); copy it again, or extract the "
+                "features again"
             )
-        return env
 
     def current(self) -> Any:
         """The lmdb.Environment, opened anew in a process that was forked since."""

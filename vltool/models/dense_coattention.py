@@ -73,8 +73,13 @@ class DenseCoattentionEncoder(Encoder):
         standardize_regions: bool = False,
     ) -> None:
         super().__init__()
-        if num_levels < 1:
-            raise ConfigError(f"num_levels is {num_levels}: an encoder needs at least one level.")
+        sizes = {"num_levels": num_levels, "width": width, "num_maps": num_maps, "lstm_width": lstm_width}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ConfigError(f"{name} is {size}: an encoder needs at least 1.")
+        for name, share in {"dropout": dropout, "lstm_dropout": lstm_dropout}.items():
+            if not 0 <= share < 1:
+                raise ConfigError(f"{name} is {share}: it must lie from 0 to below 1.")
         self.text_width = self.image_width = width
         self.feature_dim = feature_dim
         self.normalize_regions = normalize_regions

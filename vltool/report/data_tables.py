@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 import vltool
+from vltool.provenance import git_commit
 from vltool.report.run_files import RunFiles
 from vltool.report.table import Table
 
@@ -127,24 +126,8 @@ def software() -> Table:
     """Versions, and the commit if this is a checkout."""
     rows = [("vltool", vltool.__version__), ("Python", platform.python_version())]
     rows += [(name, found) for name in PACKAGES if (found := _version(name))]
-    rows += [("git commit", found)] if (found := git_commit(Path(vltool.__file__).parent)) else []
+    rows += [("git commit", found)] if (found := git_commit()) else []
     return _pairs("Versions that made this page", rows)
-
-
-def git_commit(folder: Path) -> str:
-    """The commit checked out around `folder`, with a plus if files differ from it; empty outside a checkout of ours."""
-    if not (folder.parent / ".git").exists():
-        return ""
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return commit[:12] + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def _version(name: str) -> str:

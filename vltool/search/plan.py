@@ -33,11 +33,14 @@ def choose(results: Sequence[TrialResult]) -> dict[str, TrialResult]:
 
 
 def save_plan(path: Path, results: Sequence[TrialResult]) -> dict[str, Any]:
-    """Write the plan of a search, atomically, and give it."""
+    """Write the plan of a search, atomically, and give it. Tasks that were not searched keep the plan they had."""
     chosen = choose(results)
+    before = _read(path) if path.exists() else {"tasks": []}
+    kept = [task for task in before["tasks"] if task["task"] not in chosen]
     plan = {
-        "tasks": [asdict(result.plan) for result in chosen.values()],
-        "chosen": {
+        "tasks": [*kept, *(asdict(result.plan) for result in chosen.values())],
+        "chosen": {name: found for name, found in before.get("chosen", {}).items() if name not in chosen}
+        | {
             task: {
                 "metric": result.metric,
                 "score": result.score,
@@ -78,7 +81,10 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: no plan file. Run: vltool search-layers CONFIG, or write one (docs/search.md)"
         ) from None
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ConfigError(f"{path}: not a plan file: {error}") from error
+        raise ConfigError(
+            f'{path}: not a plan file ({type(error).__name__}). It holds {{"tasks": [{{"task", "level", '
+            '"num_updates", "batch_size", "step_size"}]}: see docs/search.md'
+        ) from error
     return dict(plan)
 
 

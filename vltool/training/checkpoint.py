@@ -84,9 +84,23 @@ def save(folder: Path, model: nn.Module, run: dict[str, Any], *, optimizer: torc
     (draft / "run.json").write_text(json.dumps({"format": FORMAT, **run}, indent=1), encoding="utf-8")
     for file in draft.iterdir():
         _flush(file)
-    shutil.rmtree(folder, ignore_errors=True)
+    before = _before(folder)
+    if folder.exists():  # a folder cannot be replaced at once: the old one stays beside until the new one is there
+        shutil.rmtree(before, ignore_errors=True)
+        os.replace(folder, before)
     os.replace(draft, folder)
     _flush(folder.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Put the checkpoint back that was there before a `save` that was killed between its two steps."""
+    if not folder.exists() and _before(folder).exists():
+        os.replace(_before(folder), folder)
+
+
+def _before(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.before")
 
 
 def load(folder: Path | str) -> Checkpoint:
@@ -102,8 +116,10 @@ def load(folder: Path | str) -> Checkpoint:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{folder / 'run.json'}: not JSON: {error}. Take another checkpoint") from error
-    if run.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: format {run.get('format')!r}, this version reads format {FORMAT}")
+    if not isinstance(run, dict) or "format" not in run:
+        raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. Take another checkpoint")
+    if run["format"] != FORMAT:
+        raise CheckpointError(f"{folder}: format {run['format']!r}, this version reads format {FORMAT}. Train again")
     return Checkpoint(folder, run)
 
 

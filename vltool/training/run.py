@@ -28,6 +28,7 @@ from vltool.features.store import RegionStore
 from vltool.json_files import write_json
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import resolve_precision
+from vltool.provenance import git_commit, versions
 from vltool.splits.audit import TrainedIds
 from vltool.structures import Batch
 from vltool.tasks.batching import Batching
@@ -39,6 +40,7 @@ from vltool.training import checkpoint
 from vltool.training.inherit import inherit_weights, inherited_ids
 from vltool.training.joint import train_jointly
 from vltool.training.loader import TaskBatches
+from vltool.training.lock import only_process_in
 from vltool.training.run_log import RunLog
 from vltool.training.schedule import JointPlan
 from vltool.training.update import Updater
@@ -137,9 +139,15 @@ def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | 
     report: called with every line of the log and with {"kind": "resumed"} or {"kind": "inherited"}. Raises StoreError
     or CheckpointError if the folder belongs to another run, TrainingError if numbers stop being finite.
     """
-    say = report or (lambda line: None)
+    with only_process_in(folder):
+        return _train(inputs, plan, folder, report or (lambda line: None))
+
+
+def _train(inputs: RunInputs, plan: JointPlan, folder: Path, say: Report) -> TrainingResult:
     identity = run_identity(inputs, plan)
+    checkpoint.recover(folder / "checkpoint")
     if (finished := _finished(folder, identity)) is not None:
+        say({"kind": "finished"})
         return finished
     settings = inputs.config.training
     device = pick_device(settings.device)
@@ -229,6 +237,7 @@ def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
     trained = own.union(inherited_ids(inputs))
     return {
         "config": dump(inputs.config),
+        "provenance": {"versions": versions(), "commit": git_commit()},
         "plan": [asdict(task) for task in plan.tasks],
         "feature_dim": inputs.feature_dim,
         "words": inputs.corpus.words.to_json(),
@@ -273,13 +282,13 @@ def _resume(folder: Path, identity: dict[str, Any], model: JointModel, updater: 
 
 
 def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
-    path = folder / "result.json"
-    if not path.exists():
+    try:
+        found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        known, result = found["identity"], found["result"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # not finished, or damaged: the checkpoint says how far it came
+    if known != json.loads(json.dumps(identity)):
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["identity"] != json.loads(json.dumps(identity)):
-        return None
-    result = found["result"]
     return TrainingResult(folder, result["val"], result["num_updates"], result["seconds"], result["seconds_waiting"])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from vltool.errors import ConfigError, SplitError
 from vltool.evaluation.evaluate import Evaluation, Progress
 from vltool.models.joint_model import JointModel
+from vltool.provenance import git_commit, versions
 from vltool.splits.protocol import Training, refuse_scoring, training_of
 from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import ImageId
@@ -137,6 +138,7 @@ def evaluation_record(
         "split": split,
         "protocol": inputs.config.splits.protocol,
         "contamination": contamination_of(scored),
+        "provenance": {"versions": versions(), "commit": git_commit(), "seed": inputs.config.seed},
         "checkpoints": checkpoints,
         "tasks": {name: found.evaluation.scores for name, found in scored.items()},
         "ignorance": {name: found.ignorance for name, found in scored.items()},
