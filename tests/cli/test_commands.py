@@ -157,3 +157,28 @@ def test_the_whole_road_and_its_json(tmp_path: Path, small_world: Path) -> None:
     assert audit.returncode == 0 and json.loads(audit.stdout)["clean"] is True
     dirty = vltool("splits", "audit", path, "--set", "splits.protocol=off", "--json")
     assert dirty.returncode == 2 and json.loads(dirty.stdout)["clean"] is False
+
+
+def test_unknown_tasks_of_an_option_are_refused_with_the_known_ones(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    for command in (("search-layers", path, "--task", "foo"), ("train-joint", path, "--tasks", "foo")):
+        says(vltool(*command), "unknown task 'foo'; the run has caption_retrieval")
+
+
+def test_a_place_that_cannot_be_written_is_a_message(tmp_path: Path, small_world: Path) -> None:
+    (tmp_path / "file").write_text("")
+    says(vltool("world", tmp_path / "file" / "world"), str(tmp_path / "file"))
+    says(vltool("run", small_run(tmp_path, small_world), "--set", f"out={tmp_path / 'file'}"), str(tmp_path / "file"))
+
+
+def test_what_cannot_work_is_said_before_the_first_stage(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    for override, message in (
+        ("encoder.options.widht=3", "known options of dense_coattention: width"),
+        ("search.grid.level=[7]", "legal is 1 to 1"),
+        ("training.cycle_updates=-3", "training.cycle_updates is -3"),
+        ("text.glove=/nowhere/glove.txt", "text.glove: /nowhere/glove.txt: no such file"),
+    ):
+        result = vltool("run", path, "--set", override)
+        says(result, message)
+        assert "world" not in result.stderr.split("vltool:")[0]

@@ -161,3 +161,11 @@ def wait_until(reached: Callable[[], bool], seconds: float = 40) -> None:
     while not reached():
         assert time.monotonic() - started < seconds, "waited in vain"
         time.sleep(0.1)
+
+
+def test_a_later_search_of_one_task_keeps_the_plans_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    save_plan(path, [result("vqa", 2, 50.0), result("grounding", 1, 90.0)])
+    save_plan(path, [result("vqa", 3, 60.0)])
+    assert [plan.level for plan in load_plan(path, ["vqa", "grounding"])] == [3, 1]
+    assert set(load_chosen(path)) == {"vqa", "grounding"}

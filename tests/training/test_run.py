@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.miniature import Pictures, miniature_config, miniature_corpus, miniature_prepared
-from vltool.errors import CheckpointError, ConfigError, SplitError
+from vltool.errors import CheckpointError, ConfigError, SplitError, TrainingError
 from vltool.structures import TaskPlan
 from vltool.training import checkpoint
+from vltool.training.lock import only_process_in
 from vltool.training.run import RunInputs, train
 from vltool.training.run_log import read_log
 from vltool.training.schedule import JointPlan
@@ -104,3 +105,25 @@ def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\x08")
     with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoint.load(folder).load_model(torch.nn.Linear(1, 1))
+
+
+def test_a_save_killed_between_its_two_steps_is_recovered(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        train(inputs(tmp_path), PLAN, tmp_path / "run", report=stop_after(0))
+    folder = tmp_path / "run" / "checkpoint"
+    folder.rename(folder.with_name(".checkpoint.before"))  # what such a kill leaves
+    lines: list[dict[str, Any]] = []
+    train(inputs(tmp_path), PLAN, tmp_path / "run", report=lines.append)
+    assert lines[0]["kind"] == "resumed"
+
+
+def test_a_damaged_result_does_not_stop_a_training(tmp_path: Path) -> None:
+    first = train(inputs(tmp_path), PLAN, tmp_path / "run")
+    (tmp_path / "run" / "result.json").write_text("")
+    assert train(inputs(tmp_path), PLAN, tmp_path / "run").val == first.val
+
+
+def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with only_process_in(tmp_path / "run"):
+        with pytest.raises(TrainingError, match="another process is training there"):
+            train(inputs(tmp_path), PLAN, tmp_path / "run")
