@@ -66,7 +66,7 @@ def test_kills_in_every_stage_end_in_the_same_numbers(tmp_path: Path) -> None:
     for _ in range(12):
         process = subprocess.Popen([*COMMAND, "run", str(killed)], stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            process.wait(timeout=draw.uniform(2, 12))
+            process.wait(timeout=draw.uniform(2, 6))
             break
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)

@@ -35,7 +35,7 @@ def load_detector(
     that MODEL.WEIGHTS names. names_file: class and attribute names (default: `classes.json`, or Visual
     Genome's `objects_vocab.txt` and `attributes_vocab.txt`, beside the weights, if there).
     precision: "float32", "bfloat16" or "auto". device: "cpu", "cuda" or "auto".
-    fold: merge batch normalizations into convolutions (built-in runner, always in bfloat16): a third faster, and other
+    fold: merge batch normalizations into convolutions (built-in runner, always in bfloat16): faster, and rounded other
     last digits, of which a hundred layers of random weights can make 1e-4. None: where res5 is the head, as there most
     is won, and for the world detector.
     """
