@@ -123,7 +123,7 @@ def test_features_of_another_width_are_refused(make_encoder: MakeEncoder, batch:
 
 
 def test_an_encoder_without_levels_is_refused(make_encoder: MakeEncoder) -> None:
-    with pytest.raises(ConfigError, match="at least one level"):
+    with pytest.raises(ConfigError, match="num_levels is 0: an encoder needs at least 1"):
         make_encoder(num_levels=0)
 
 
