@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,10 @@ from vltool.structures import ImageId, RegionFeatures
 MAGIC = b"VLR1"
 PREFIX = struct.Struct("<4sII")
 ALIGNMENT = 16
+BOXES = np.dtype("<f4")
 ARRAYS = {
     "features": None,  # float16 or float32, as the store is
-    "boxes": np.dtype("<f4"),
+    "boxes": BOXES,
     "classes": np.dtype("<i8"),
     "scores": np.dtype("<f4"),
     "attributes": np.dtype("<i8"),
@@ -79,34 +80,59 @@ def read_header(data: bytes | bytearray | memoryview) -> tuple[dict[str, Any], i
     return json.loads(bytes(memoryview(data)[PREFIX.size : start])), start
 
 
-def view(data: memoryview, image_id: ImageId) -> RegionFeatures:
-    """Features and boxes of a record, whose checksum is known to be right; the arrays lie in `data`.
+class Layout(NamedTuple):
+    """Where features and boxes lie in a record, and the size of its picture: all that a view needs to know."""
 
-    Made for training, which reads each picture in each epoch: no copy, and no JSON but for the first of its layout.
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    features_at: int
+    boxes_shape: tuple[int, int]
+    boxes_at: int
+    height: int
+    width: int
+
+
+def layout_of(data: bytes | bytearray | memoryview) -> Layout:
+    """The layout of a record, whose checksum is known to be right."""
+    header, start = read_header(data)
+    arrays = header["arrays"]
+    dtype, shape, features_at = arrays["features"]
+    known = _known(dtype, tuple(shape))
+    return Layout(
+        *known, start + features_at, (shape[0], 4), start + arrays["boxes"][2], header["height"], header["width"]
+    )
+
+
+@lru_cache(maxsize=1024)
+def _known(dtype: str, shape: tuple[int, ...]) -> tuple[np.dtype, tuple[int, ...]]:
+    """One copy of a number format and a shape for all the records that have them."""
+    return np.dtype(dtype), shape
+
+
+def viewer(locate: Callable[[str], tuple[memoryview, Layout]]) -> Callable[[str], RegionFeatures]:
+    """A function from an image id to features and boxes that lie in the record itself.
+
+    locate: the record of an image, checked, and its layout; asked once an image.
+    Made for training, which reads each picture in each epoch: no copy, nothing parsed, nothing searched twice.
     """
-    length = PREFIX.unpack_from(data)[2]
-    text = bytes(data[PREFIX.size : PREFIX.size + length])
-    # encode() sorts the names: {"arrays":{…},"height":480,"image_id":…,"source":{…},"width":640}
-    end = text.index(b"}") + 1
-    dtype, shape, features_at, boxes_at = _layout(text[:end], PREFIX.size + length)
-    found = {
-        "image_id": image_id,
-        "features": np.ndarray(shape, dtype, data, features_at),
-        "boxes": np.ndarray((shape[0], 4), ARRAYS["boxes"], data, boxes_at),
-        "height": int(text[end + len(b',"height":') : text.index(b",", end + 1)]),
-        "width": int(text[text.rindex(b":") + 1 :].rstrip(b" }")),
-    }
-    regions = object.__new__(RegionFeatures)  # its own way of setting frozen fields takes longer than all of this
-    regions.__dict__.update(found)
-    return regions
+    new, array, kind = object.__new__, np.ndarray, RegionFeatures
+    located: dict[str, tuple[memoryview, Layout]] = {}
 
+    def view(image_id: str) -> RegionFeatures:
+        found = located.get(image_id)
+        if found is None:
+            found = located[image_id] = locate(image_id)
+        data, (dtype, shape, features_at, boxes_shape, boxes_at, height, width) = found
+        regions = new(kind)  # its own way of setting frozen fields takes longer than all of this
+        values = regions.__dict__
+        values["image_id"] = image_id
+        values["features"] = array(shape, dtype, data, features_at)
+        values["boxes"] = array(boxes_shape, BOXES, data, boxes_at)
+        values["height"] = height
+        values["width"] = width
+        return regions
 
-@lru_cache(maxsize=4096)
-def _layout(text: bytes, start: int) -> tuple[np.dtype, tuple[int, ...], int, int]:
-    """Number format and shape of the features, and where features and boxes are; few headers differ in this."""
-    arrays = json.loads(text + b"}")["arrays"]
-    dtype, shape, offset = arrays["features"]
-    return np.dtype(dtype), tuple(shape), start + offset, start + arrays["boxes"][2]
+    return view
 
 
 def decode(data: bytes | bytearray | memoryview, *, check: bool = True) -> tuple[RegionFeatures, dict[str, Any]]:

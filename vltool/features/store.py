@@ -50,7 +50,7 @@ class RegionStore:
         self._writer_pid = os.getpid()
         self._pending: dict[bytes, tuple[bytes, int]] = {}  # record, number of regions
         self._first_pending = 0.0
-        self._checked: set[bytes] = set()
+        self._layouts: dict[str, record.Layout] = {}  # of the records whose checksums this process has compared
 
     @classmethod
     def create(cls, path: str | Path, header: Mapping[str, Any]) -> RegionStore:
@@ -163,18 +163,16 @@ class RegionStore:
         they are committed. Raises as `get` does.
         """
         with self.environment.reading() as transaction:
-            find, checked = transaction.get, self._checked
 
-            def view(image_id: str) -> RegionFeatures:
-                key = image_id.encode()
-                data = find(key)
-                if data is None or key not in checked:
-                    self.get(image_id)  # checks the record, or says what is wrong
-                    if data is None:
-                        raise StoreError(f"{self.path}: image {image_id!r} was put after the views were opened")
-                return record.view(data, ImageId(image_id))
+            def locate(image_id: str) -> tuple[memoryview, record.Layout]:
+                data = transaction.get(image_id.encode())
+                if data is None or image_id not in self._layouts:
+                    self.get(image_id)  # compares its checksum, or says what is wrong
+                if data is None:
+                    raise StoreError(f"{self.path}: image {image_id!r} was put after the views were opened")
+                return data, self._layouts[image_id]
 
-            yield view
+            yield record.viewer(locate)
 
     def source(self, image_id: str) -> dict[str, Any]:
         """What is known of a picture's file: name, bytes, sha256, phash."""
@@ -192,13 +190,14 @@ class RegionStore:
                     f"Run: vltool extract-features IMAGES --out {self.path}"
                 )
             try:
-                decoded = record.decode(data, check=key not in self._checked)
+                decoded = record.decode(data, check=image_id not in self._layouts)
             except StoreError as error:
                 raise StoreError(
                     f"{self.path}: the record of image {image_id!r} is damaged: {error}. "
                     f"Run: vltool features verify {self.path}"
                 ) from error
-        self._checked.add(key)
+            if image_id not in self._layouts:
+                self._layouts[image_id] = record.layout_of(data)
         return decoded
 
     def __contains__(self, image_id: object) -> bool:
