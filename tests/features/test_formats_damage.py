@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from vltool.cli.app import app
 from vltool.errors import DataError
-from vltool.features.formats import plain_pickle
+from vltool import plain_pickle
 from vltool.features.formats.arrays import write_npy, write_npz
 from vltool.features.formats.importing import import_features
 from vltool.features.store import RegionStore

@@ -6,8 +6,6 @@ detectron2's files are `{"model": {"backbone.stem.conv1.weight": array, ...}, ..
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vltool.errors import CheckpointError
+from vltool import plain_pickle
+from vltool.errors import CheckpointError, DataError
 
 # Found in detectron2's files and without effect on boxes, classes and features.
 IGNORED_PREFIXES = (
@@ -53,42 +52,18 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
             content: Any = load_file(path)
         elif path.suffix == ".pkl":
-            content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+            content = plain_pickle.loads(path.read_bytes())
         else:
             with torch.serialization.safe_globals(NUMPY_NUMBERS):
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
+    except DataError as error:
+        raise CheckpointError(
+            f"{path}: {error}. Save the weights as .safetensors, or as a .pth of tensors alone"
+        ) from error
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if "Unsupported" in line), f"{error!r:.200}").strip()
         raise CheckpointError(f"{path}: cannot be read as weights, or holds more than arrays: {reason}") from error
     return named_tensors(content, path)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles arrays and plain containers; any other class is refused."""
-
-    ALLOWED = frozenset(
-        {
-            ("collections", "OrderedDict"),
-            ("_codecs", "encode"),  # how Python 3 wrote bytes for Python 2
-            *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-            *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        }
-    )
-
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, encoding="latin1")  # the model zoo's files come from Python 2
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise CheckpointError(
-                f"the pickle asks for {module}.{name}, which is not plain data; "
-                "save the weights as .safetensors, or as a .pth of tensors alone"
-            )
-        return super().find_class(module, name)
 
 
 def named_tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vltool import plain_pickle
 from vltool.errors import DataError
-from vltool.features.formats import plain_pickle
 from vltool.features.formats.format import Content
 
 # What decoding a damaged row may raise.

@@ -22,8 +22,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from vltool import plain_pickle
 from vltool.errors import DataError
-from vltool.features.formats import plain_pickle
 from vltool.features.formats.arrays import shares
 from vltool.features.formats.format import About, Content, Entry, Format, Writer
 from vltool.structures import RegionFeatures

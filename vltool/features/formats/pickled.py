@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from vltool import plain_pickle
 from vltool.errors import DataError
-from vltool.features.formats import plain_pickle
 from vltool.features.formats.arrays import from_base64, read_npy
 from vltool.features.formats.foreign_lmdb import ForeignLmdb, LmdbWriter
 from vltool.features.formats.format import About, Content, Entry, Format, Writer, stem_or_id
