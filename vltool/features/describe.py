@@ -69,6 +69,7 @@ def describe_file(file: ImageFile) -> dict[str, Any]:
     return {
         "name": file.name,
         "bytes": file.num_bytes,
+        "orientation": file.orientation,
         "sha256": file.sha256,
         "phash": str(imagehash.phash(small)),
         "phash_turned": [str(imagehash.phash(small.transpose(turn))) for turn in UPRIGHT.values()],

@@ -37,10 +37,12 @@ UPRIGHT = {
 class ImageFile:
     """A picture and what identifies the file it came from.
 
-    pixels: (height, width, 3) uint8 RGB, upright. sha256: hex digest of the file's bytes.
+    pixels: (height, width, 3) uint8 RGB, upright. orientation: EXIF's number of how the file's pixels lay, 1 upright.
+    sha256: hex digest of the file's bytes.
     """
 
     pixels: np.ndarray
+    orientation: int
     name: str
     num_bytes: int
     sha256: str
@@ -60,8 +62,10 @@ def load_image(path: str | Path) -> ImageFile:
         raise DataError(f"{path}: no such file") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    pixels, orientation = decode_upright(data, where=str(path))
     return ImageFile(
-        pixels=decode_image(data, where=str(path)),
+        pixels=pixels,
+        orientation=orientation,
         name=path.name,
         num_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
@@ -69,7 +73,12 @@ def load_image(path: str | Path) -> ImageFile:
 
 
 def decode_image(data: bytes, *, where: str) -> np.ndarray:
-    """(height, width, 3) uint8 RGB of the bytes of an image file; `where` names them in errors."""
+    """(height, width, 3) uint8 RGB of the bytes of an image file, upright; `where` names them in errors."""
+    return decode_upright(data, where=where)[0]
+
+
+def decode_upright(data: bytes, *, where: str) -> tuple[np.ndarray, int]:
+    """The same, and the orientation (1 to 8, EXIF's numbers) that the pixels had in the file."""
     if not data:
         raise DataError(f"{where}: the file is empty")
     try:
@@ -77,8 +86,9 @@ def decode_image(data: bytes, *, where: str) -> np.ndarray:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{where}: {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
             image.load()
-            upright = transpose_upright(image)
-            return np.ascontiguousarray(np.asarray(to_rgb(upright, where=where)))
+            orientation = orientation_of(image)
+            upright = image.transpose(UPRIGHT[orientation]) if orientation != 1 else image
+            return np.ascontiguousarray(np.asarray(to_rgb(upright, where=where))), orientation
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -89,13 +99,13 @@ def decode_image(data: bytes, *, where: str) -> np.ndarray:
         raise DataError(f"{where}: damaged or truncated image: {error or type(error).__name__}") from error
 
 
-def transpose_upright(image: Image.Image) -> Image.Image:
-    """The picture turned the way its orientation tag says; a tag that cannot be read turns nothing."""
+def orientation_of(image: Image.Image) -> int:
+    """The number of its orientation tag; 1, upright, where there is none, or one that cannot be read."""
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - broken metadata does not spoil the pixels
-        orientation = 1
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+        return 1
+    return int(orientation) if orientation in UPRIGHT else 1
 
 
 def to_rgb(image: Image.Image, *, where: str) -> Image.Image:
