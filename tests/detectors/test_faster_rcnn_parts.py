@@ -61,8 +61,8 @@ def test_shorter_side_is_600_unless_the_longer_exceeds_1000(size: tuple, expecte
 
 def test_resizing_to_the_same_size_or_by_zero_changes_nothing() -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
-    assert resize(image, shortest=60, longest=100) is image
-    assert resize(image, shortest=0, longest=10) is image
+    assert resize(image, height=image.shape[0], width=image.shape[1]) is image
+    assert resized_shape(*image.shape[:2], shortest=0, longest=10) == image.shape[:2]
 
 
 def test_box_of_224_pixels_is_pooled_from_p4() -> None:

@@ -37,7 +37,7 @@ def case(golden: Path) -> Case:
         "builtin", config_file=golden / "config.yaml", weights=golden / "model.pth", precision="float32", device="cpu"
     )
     assert isinstance(detector, FasterRCNNDetector)
-    pixels = detector.pixels(image)
+    pixels, _ = detector.pixels(image)
     with torch.inference_mode():
         maps = detector.network.feature_maps(pixels)
         regions = detector.network.propose(maps, height=pixels.shape[0], width=pixels.shape[1])

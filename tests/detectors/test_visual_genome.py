@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from vltool.detectors import load_detector
 from vltool.detectors.faster_rcnn.config import read_config
+from vltool.detectors.faster_rcnn.layouts import translate_weights
 from vltool.detectors.faster_rcnn.model import FasterRCNN
 from vltool.detectors.faster_rcnn.proposals import caffe_anchors
-from vltool.detectors.faster_rcnn.visual_genome import translate_weights
-from vltool.errors import CheckpointError, ConfigError
+from vltool.errors import CheckpointError
 
 CLASSES, ATTRIBUTES, EMBEDDING, HIDDEN, WIDTH, PROPOSALS = 5, 4, 256, 512, 64, 8
 MEAN = [102.9801, 115.9465, 122.7717]
@@ -269,11 +269,8 @@ def test_caffe_anchors_are_whole_pixels_with_ratios_outer() -> None:
     assert anchors[8].tolist() == [-14, -36, 29, 51]
 
 
-def test_normalize_first_blocks_and_one_score_per_anchor_are_refused(tmp_path: Path) -> None:
+def test_one_score_per_anchor_is_refused_of_a_caffe_detector(tmp_path: Path) -> None:
     config_file = tmp_path / "config.yaml"
-    config_file.write_text(BUA_CAFFE.replace("ATTRIBUTE_ON: True", "ATTRIBUTE_ON: True, RESNET_VERSION: 2"))
-    with pytest.raises(ConfigError, match=r"MODEL\.BUA\.RESNET_VERSION = 2"):
-        read_config(config_file)
     config_file.write_text(BUA_CAFFE)
     weights = make_weights(config_file, "bua-caffe")
     name = "proposal_generator.rpn_head.objectness_logits.weight"
@@ -285,7 +282,7 @@ def test_normalize_first_blocks_and_one_score_per_anchor_are_refused(tmp_path: P
 def test_the_three_attribute_heads_are_one_head_under_three_sets_of_names(tmp_path: Path, image: np.ndarray) -> None:
     config_file = tmp_path / "config.yaml"
     config_file.write_text(PYB)
-    ours = translate_weights(make_weights(config_file, "pyb"), read_config(config_file), source="a")
+    ours, _ = translate_weights(make_weights(config_file, "pyb"), read_config(config_file), source="a")
     head = "roi_heads.attribute_predictor."
     found = []
     for names, cut in (

@@ -39,7 +39,7 @@ def picture(expected: dict[str, np.ndarray]) -> np.ndarray:
 
 def test_proposals_features_and_attributes_agree(detector: FasterRCNNDetector, expected: dict[str, np.ndarray]) -> None:
     image = picture(expected)
-    pixels = detector.pixels(image)
+    pixels, _ = detector.pixels(image)
     assert pixels.shape[:2] == tuple(expected["resized_size"])
     with torch.inference_mode():
         maps = detector.network.feature_maps(pixels)

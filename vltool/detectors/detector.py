@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,6 +67,11 @@ class Detector(Protocol):
     class_names: tuple[str, ...]  # C names; () where nobody told
     attribute_names: tuple[str, ...]
 
+    @property
+    def device(self) -> str:
+        """ "cpu", or the kind of accelerator that the network is on."""
+        ...
+
     def detect(self, image: np.ndarray) -> Detections:
         """The regions that the detector proposes. image: (H, W, 3) uint8 RGB."""
         ...
@@ -75,9 +80,34 @@ class Detector(Protocol):
         """The same about given boxes (P, 4), in their order. image: (H, W, 3) uint8 RGB."""
         ...
 
+    def detect_batch(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None) -> list[Detections]:
+        """The same as `detect`, or as `detect_at` where boxes are given, of several pictures of one size."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """What a feature store should remember of the detector, as JSON values."""
         ...
+
+
+def description(detector: Detector, configuration: Any) -> dict[str, Any]:
+    """What a feature store should remember of a detector with this configuration, as JSON values."""
+    return {
+        "name": detector.name,
+        "backend": detector.backend,
+        "fingerprint": detector.fingerprint,
+        "precision": detector.precision,
+        "feature_dim": detector.feature_dim,
+        "config": configuration,
+        "class_names": list(detector.class_names),
+        "attribute_names": list(detector.attribute_names),
+    }
+
+
+def array_of(tensor: Tensor | None) -> Any:
+    """A tensor's numbers as float32 or int64 for numpy; None stays None."""
+    if tensor is None:
+        return None
+    return (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
 
 
 def fingerprint_of(configuration: str, weights: Mapping[str, Tensor]) -> str:

@@ -6,6 +6,7 @@ model needs one proposal network and one box head that gives features and a clas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ class Detectron2Detector:
             resized = scale(torch.from_numpy(boxes), size[1] / image.shape[1], size[0] / image.shape[0])
             given = Instances(size, proposal_boxes=Boxes(resized.to(images.tensor.device)))
             return self.detections(maps, given, image, given=boxes)
+
+    def detect_batch(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None) -> list[Detections]:
+        if boxes is None:
+            return [self.detect(image) for image in images]
+        return [self.detect_at(image, given) for image, given in zip(images, boxes, strict=True)]
+
+    @property
+    def device(self) -> str:
+        return str(self.model.device.type)
 
     def describe(self) -> dict[str, Any]:
         return {

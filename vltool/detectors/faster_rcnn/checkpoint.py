@@ -6,7 +6,7 @@ detectron2's files are `{"model": {"backbone.stem.conv1.weight": array, ...}, ..
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +77,29 @@ def named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: expected a mapping of names to arrays, found {type(content).__name__}")
     tensors: dict[str, Tensor] = {}
     for name, value in content.items():
-        if isinstance(value, np.ndarray):
-            value = torch.from_numpy(np.ascontiguousarray(value))
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            value = torch.from_numpy(np.array(value))  # a copy: a pickle's arrays may be read-only
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{path}: {name!r} is a {type(value).__name__}, expected an array")
+            raise CheckpointError(f"{path}: {name!r:.80} is a {type(value).__name__}, expected an array of numbers")
         tensors[name] = value
     if not tensors:
         raise CheckpointError(f"{path}: holds no weights")
     return tensors
 
 
-def load_into(network: nn.Module, weights: dict[str, Tensor], *, source: str, anchors: Iterable[Tensor] = ()) -> None:
+def load_into(
+    network: nn.Module,
+    weights: dict[str, Tensor],
+    *,
+    source: str,
+    anchors: Iterable[Tensor] = (),
+    name_in_file: Callable[[str], str] = str,
+) -> None:
     """Puts named weights into a network, all of them, each of the right shape.
 
-    anchors: those of the configuration, which old files also hold; they must agree. Raises CheckpointError naming
-    the first parameter that is missing, left over, or of another shape.
+    anchors: those of the configuration, which old files also hold; they must agree.
+    name_in_file: what a parameter is called in the file, where that is something else.
+    Raises CheckpointError naming the first parameter that is missing, left over, of another shape or not finite.
     """
     expected = network.state_dict()
     if not any(name in expected for name in weights):
@@ -101,20 +109,36 @@ def load_into(network: nn.Module, weights: dict[str, Tensor], *, source: str, an
             f"(backbone, proposal_generator, roi_heads). Is it a detectron2 detector?"
         )
     weights = complete_norms(weights, expected)
+    check_parameters(weights, expected, source=source, name_in_file=name_in_file)
+    check_leftover(set(weights) - set(expected), weights, source=source, name_in_file=name_in_file)
+    check_anchors(weights, list(anchors), source)
+    network.load_state_dict({name: weights[name] for name in expected})
+
+
+def check_parameters(
+    weights: dict[str, Tensor],
+    expected: dict[str, Tensor],
+    *,
+    source: str,
+    name_in_file: Callable[[str], str] = str,
+) -> None:
+    """Raises CheckpointError unless every expected parameter is there, of its shape, in finite numbers."""
     for name, tensor in expected.items():
+        known = name_in_file(name)
         if name not in weights:
             raise CheckpointError(
-                f"{source}: no parameter {name}, expected with shape {tuple(tensor.shape)}. "
+                f"{source}: no parameter {known}, expected with shape {tuple(tensor.shape)}. "
                 "Do the weights belong to this configuration file?"
             )
         if weights[name].shape != tensor.shape:
             raise CheckpointError(
-                f"{source}: parameter {name}: expected shape {tuple(tensor.shape)} by the configuration, "
+                f"{source}: parameter {known}: expected shape {tuple(tensor.shape)} by the configuration, "
                 f"found {tuple(weights[name].shape)}"
             )
-    check_leftover(set(weights) - set(expected), weights, source)
-    check_anchors(weights, list(anchors), source)
-    network.load_state_dict({name: weights[name] for name in expected})
+        if weights[name].is_complex() or weights[name].layout != torch.strided or weights[name].is_quantized:
+            raise CheckpointError(f"{source}: parameter {known}: expected plain numbers, found {weights[name].dtype}")
+        if not bool(torch.isfinite(weights[name]).all()):
+            raise CheckpointError(f"{source}: parameter {known} holds numbers that are not finite: a broken training?")
 
 
 def complete_norms(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -129,14 +153,22 @@ def complete_norms(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> d
     return completed
 
 
-def check_leftover(names: set[str], weights: dict[str, Tensor], source: str) -> None:
+def check_leftover(
+    names: set[str],
+    weights: dict[str, Tensor],
+    *,
+    source: str,
+    name_in_file: Callable[[str], str] = str,
+    ignored: tuple[str, ...] = (),
+) -> None:
+    """Raises CheckpointError for a parameter that no network takes, unless it has no effect or is `ignored`."""
     for name in sorted(names):
-        if name.startswith(IGNORED_PREFIXES) or name.endswith(IGNORED_SUFFIXES) or ANCHORS in name:
+        if name.startswith((*IGNORED_PREFIXES, *ignored)) or name.endswith(IGNORED_SUFFIXES) or ANCHORS in name:
             continue
         hint = " (set MODEL.ATTRIBUTE_ON: True?)" if "attribute" in name else ""
         raise CheckpointError(
-            f"{source}: parameter {name} of shape {tuple(weights[name].shape)} has no place in the network of "
-            f"this configuration{hint}. Do the weights belong to this configuration file?"
+            f"{source}: parameter {name_in_file(name)} of shape {tuple(weights[name].shape)} has no place in the "
+            f"network of this configuration{hint}. Do the weights belong to this configuration file?"
         )
 
 

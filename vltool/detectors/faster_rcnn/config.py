@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vltool.detectors.faster_rcnn.keys import DEFAULTS, SUPPORTED, is_irrelevant
+from vltool.detectors.faster_rcnn.keys import DEFAULTS, IRRELEVANT, OWN_SECTIONS, SUPPORTED, is_irrelevant
+from vltool.detectors.faster_rcnn.maskrcnn_benchmark import is_benchmark, translate_benchmark
+from vltool.detectors.faster_rcnn.values import check_size, convert
 from vltool.detectors.faster_rcnn.visual_genome import translate_keys
 from vltool.detectors.faster_rcnn.yaml_file import flatten, load_yaml
 from vltool.errors import ConfigError
+
+STAGES = ("res2", "res3", "res4", "res5")
+PYRAMIDS = [list(STAGES[first:last]) for first in range(4) for last in range(first + 1, 5)]
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class DetectorConfig:
         return {
             key: value
             for key, value in self.values.items()
-            if key != "MODEL.WEIGHTS" and (value or not key.startswith("CAFFE."))
+            if key != "MODEL.WEIGHTS" and (value or not key.startswith(OWN_SECTIONS))
         }
 
     def __getitem__(self, key: str) -> Any:
@@ -48,13 +53,19 @@ class DetectorConfig:
 
 
 def read_config(path: str | Path) -> DetectorConfig:
-    """The configuration in a detectron2 YAML file, parents included.
+    """The configuration in a YAML file of detectron2 or maskrcnn-benchmark, parents included.
 
     Raises ConfigError where the file cannot be read, or asks for what the built-in runner does not compute
     (the message names the key and its value).
     """
-    given = translate_keys(flatten(load_yaml(Path(path))), source=str(path))
-    return resolve(given, source=str(path))
+    source = str(path)
+    given = flatten(load_yaml(Path(path)))
+    for key in given:
+        if key.startswith(OWN_SECTIONS):
+            raise unknown(key, given[key], source)
+    if is_benchmark(given):
+        return resolve(translate_benchmark(given, source=source), source=source)
+    return resolve(translate_keys(given, source=source), source=source)
 
 
 def resolve(given: dict[str, Any], *, source: str) -> DetectorConfig:
@@ -62,45 +73,35 @@ def resolve(given: dict[str, Any], *, source: str) -> DetectorConfig:
     for key, value in given.items():
         if key in SUPPORTED:
             check_supported(key, value, source)
-        elif key not in DEFAULTS and not is_irrelevant(key):
-            raise ConfigError(
-                f"{source}: {key} = {value!r} is not a key that the built-in detector runner knows, so its effect "
-                "cannot be reproduced. Remove it, or run the file through --backend detectron2"
-            )
+        elif key not in DEFAULTS and not is_irrelevant(key, IRRELEVANT):
+            raise unknown(key, value, source)
     values = {key: convert(key, given.get(key, default), default, source) for key, default in DEFAULTS.items()}
+    for key, value in values.items():
+        check_size(key, value, source)
     config = DetectorConfig(values, source)
     check_together(config)
     return config
 
 
+def unknown(key: str, value: Any, source: str) -> ConfigError:
+    return ConfigError(
+        f"{source}: {key} = {value!r:.80} is not a key that the built-in detector runner knows, so its effect "
+        "cannot be reproduced. Remove it, or run the file through --backend detectron2"
+    )
+
+
 def check_supported(key: str, value: Any, source: str) -> None:
     """Raises ConfigError unless the runner computes what this value of this key asks for."""
     if key == "MODEL.RESNETS.DEFORM_ON_PER_STAGE":
-        supported = not any(value)
+        supported = isinstance(value, (list, tuple)) and not any(value)
     else:
         supported = value in SUPPORTED[key]
     if not supported:
         known = ", ".join(repr(choice) for choice in SUPPORTED[key])
         raise ConfigError(
-            f"{source}: {key} = {value!r} is not supported by the built-in detector runner (it computes: {known}). "
+            f"{source}: {key} = {value!r:.80} is not supported by the built-in detector runner (it computes: {known}). "
             "Run the file through --backend detectron2"
         )
-
-
-def convert(key: str, value: Any, default: Any, source: str) -> Any:
-    """`value` in the type of the default, so that 600 and 600.0, tuples and lists, hash alike."""
-    if isinstance(default, bool) and isinstance(value, bool):
-        return value
-    if isinstance(default, int) and not isinstance(default, bool) and isinstance(value, int):
-        return int(value)
-    if isinstance(default, float) and isinstance(value, (int, float)):
-        return float(value)
-    if isinstance(default, str) and isinstance(value, str):
-        return value
-    if isinstance(default, list) and isinstance(value, (list, tuple)):
-        example = default[0] if default else ""
-        return [convert(key, item, example, source) for item in value]
-    raise ConfigError(f"{source}: {key} = {value!r}, expected a value like {default!r}")
 
 
 def check_together(config: DetectorConfig) -> None:
@@ -116,8 +117,15 @@ def check_together(config: DetectorConfig) -> None:
             f"{config.source}: MODEL.ROI_HEADS.IN_FEATURES = {config['MODEL.ROI_HEADS.IN_FEATURES']!r}, but "
             f"{config['MODEL.ROI_HEADS.NAME']} pools from one feature map"
         )
-    if config.is_pyramid and config["MODEL.FPN.IN_FEATURES"] == []:
-        raise ConfigError(f"{config.source}: MODEL.FPN.IN_FEATURES is empty, but the backbone is a feature pyramid")
+    if config.is_pyramid and config["MODEL.FPN.IN_FEATURES"] not in PYRAMIDS:
+        raise ConfigError(
+            f"{config.source}: MODEL.FPN.IN_FEATURES = {config['MODEL.FPN.IN_FEATURES']!r}, but the backbone is a "
+            "feature pyramid over consecutive ones of res2, res3, res4, res5"
+        )
+    if config.is_pyramid and config["MODEL.RESNETS.RES5_DILATION"] != 1:
+        raise ConfigError(f"{config.source}: MODEL.RESNETS.RES5_DILATION = 2 leaves a feature pyramid without a level")
+    if config["CAFFE.BOXES"] and (len(levels) > 1 or config.is_pyramid):
+        raise ConfigError(f"{config.source}: a caffe detector proposes from one feature map, not from {levels}")
     if config.has_attributes and not config["MODEL.ROI_HEADS.NAME"].startswith("Attribute"):
         raise ConfigError(
             f"{config.source}: MODEL.ATTRIBUTE_ON = True needs MODEL.ROI_HEADS.NAME AttributeRes5ROIHeads or "

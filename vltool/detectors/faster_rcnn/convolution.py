@@ -44,7 +44,10 @@ class FixedNorm(nn.Module):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution, its normalization if it has one, and its ReLU if it has one. `norm` "" means a bias instead."""
+    """A convolution, its normalization if it has one, and its ReLU if it has one.
+
+    norm: "" means a bias instead, unless `bias` is False.
+    """
 
     norm: FixedNorm | None
 
@@ -55,6 +58,7 @@ class Convolution(nn.Conv2d):
         kernel_size: int,
         *,
         norm: str = "",
+        bias: bool = True,
         relu: bool = False,
         stride: int = 1,
         dilation: int = 1,
@@ -69,7 +73,7 @@ class Convolution(nn.Conv2d):
             padding=padding,
             dilation=dilation,
             groups=groups,
-            bias=not norm,
+            bias=bias and not norm,
         )
         self.norm = FixedNorm(out_channels) if norm else None
         self.relu = relu
@@ -125,6 +129,13 @@ def can_pack(weight: Tensor) -> bool:
     if None in (REORDER, FUSED, FUSED_SUM) or weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     return weight.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def to_bfloat16(network: nn.Module) -> None:
+    """Convolutions compute in bfloat16; normalizations that are not folded keep their statistics in float32."""
+    for module in network.modules():
+        if isinstance(module, Convolution):
+            module.to(torch.bfloat16)
 
 
 def fold_all(network: nn.Module) -> None:

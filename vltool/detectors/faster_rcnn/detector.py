@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from vltool.detectors.detector import Detections, check_boxes, check_image, fingerprint_of
-from vltool.detectors.faster_rcnn.boxes import clip, scale
+from vltool.detectors.detector import (
+    Detections,
+    array_of,
+    check_boxes,
+    check_image,
+    description,
+    fingerprint_of,
+)
 from vltool.detectors.faster_rcnn.checkpoint import load_into, read_weights
 from vltool.detectors.faster_rcnn.config import DetectorConfig, read_config
-from vltool.detectors.faster_rcnn.convolution import fold_all, pack_all
+from vltool.detectors.faster_rcnn.convolution import fold_all, pack_all, to_bfloat16
+from vltool.detectors.faster_rcnn.final import own_detections
+from vltool.detectors.faster_rcnn.layouts import translate_weights
 from vltool.detectors.faster_rcnn.model import FasterRCNN, Regions
-from vltool.detectors.faster_rcnn.resize import caffe_factor, resize, resize_floats
-from vltool.detectors.faster_rcnn.visual_genome import translate_weights
+from vltool.detectors.faster_rcnn.resize import benchmark_shape, caffe_factor, resize, resize_floats, resized_shape
+from vltool.detectors.frame import Frame
 from vltool.detectors.names import check_names
 from vltool.detectors.precision import choose_precision, full_float32
-from vltool.detectors.selection import final_detections
 
 
 class FasterRCNNDetector:
@@ -52,96 +60,78 @@ class FasterRCNNDetector:
     def __reduce__(self) -> tuple[Any, ...]:
         return load_builtin, self._origin
 
+    @property
+    def device(self) -> str:
+        return self.network.pixel_mean.device.type
+
     def detect(self, image: np.ndarray) -> Detections:
-        image = check_image(image)
-        with torch.inference_mode(), full_float32(self.network.pixel_mean.device):
-            pixels = self.pixels(image)
-            maps = self.network.feature_maps(pixels)
-            factors = self.factors(pixels, image)
-            regions = self.network.propose(maps, height=pixels.shape[0], width=pixels.shape[1], factor=factors[0])
-            return self.in_original_frame(regions, pixels, image)
+        return self.detect_batch([image], None)[0]
 
     def detect_at(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
-        image = check_image(image)
-        boxes = check_boxes(boxes, height=image.shape[0], width=image.shape[1])
-        with torch.inference_mode(), full_float32(self.network.pixel_mean.device):
-            pixels = self.pixels(image)
-            maps = self.network.feature_maps(pixels)
-            resized = torch.from_numpy(boxes).to(self.network.pixel_mean.device)
-            factors = self.factors(pixels, image)
-            regions = self.network.describe(maps, scale(resized, *factors), factor=factors[0])
-            return self.in_original_frame(regions, pixels, image, given=boxes)
+        return self.detect_batch([image], [boxes])[0]
+
+    def detect_batch(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None) -> list[Detections]:
+        images = [check_image(image) for image in images]
+        height, width = images[0].shape[:2]
+        given = None if boxes is None else [check_boxes(each, height=height, width=width) for each in boxes]
+        device = self.network.pixel_mean.device
+        with torch.inference_mode(), full_float32(device):
+            pixels, frames = zip(*map(self.pixels, images), strict=True)
+            maps = self.network.feature_maps(*pixels)
+            found = []
+            for number, frame in enumerate(frames):
+                own_maps = {name: tensor[number : number + 1] for name, tensor in maps.items()}
+                if given is not None:
+                    resized = frame.resized(torch.from_numpy(given[number]).to(device))
+                    regions = self.network.describe(own_maps, resized, factor=frame.factor_x)
+                    found.append(self.detections(regions, frame, given=given[number]))
+                    continue
+                size = {"height": pixels[number].shape[0], "width": pixels[number].shape[1]}
+                regions = self.network.propose(own_maps, **size, factor=frame.factor_x)
+                found.append(self.detections(regions, frame))
+            return found
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "backend": self.backend,
-            "fingerprint": self.fingerprint,
-            "precision": self.precision,
-            "feature_dim": self.feature_dim,
-            "config": self.config.described(),
-            "class_names": list(self.class_names),
-            "attribute_names": list(self.attribute_names),
-        }
+        return description(self, self.config.described())
 
-    def pixels(self, image: np.ndarray) -> np.ndarray:
+    def pixels(self, image: np.ndarray) -> tuple[np.ndarray, Frame]:
         """The picture resized, in the channel order of the configuration; by caffe's rules, less its mean."""
-        shortest, longest = self.config["INPUT.MIN_SIZE_TEST"], self.config["INPUT.MAX_SIZE_TEST"]
+        height, width = image.shape[:2]
+        sizes = {"shortest": self.config["INPUT.MIN_SIZE_TEST"], "longest": self.config["INPUT.MAX_SIZE_TEST"]}
         if self.config["CAFFE.RESIZE"]:
             ordered = image[:, :, ::-1] if self.config["INPUT.FORMAT"] == "BGR" else image
             means, deviations = self.config["MODEL.PIXEL_MEAN"], self.config["MODEL.PIXEL_STD"]
-            return resize_floats(
-                (ordered.astype(np.float32) - np.float32(means)) / np.float32(deviations),
-                caffe_factor(*image.shape[:2], shortest=shortest, longest=longest),
-            )
-        resized = resize(image, shortest=shortest, longest=longest)
-        return np.array(resized[:, :, ::-1] if self.config["INPUT.FORMAT"] == "BGR" else resized)
+            factor = caffe_factor(height, width, **sizes)
+            pixels = resize_floats((ordered.astype(np.float32) - np.float32(means)) / np.float32(deviations), factor)
+            # Its frame is the original picture times one factor, whatever the resized picture was rounded to.
+            return pixels, Frame(height, width, factor, factor, (width - 1) * factor, (height - 1) * factor)
+        shape_of = benchmark_shape if self.config["BENCHMARK.BOXES"] else resized_shape
+        new_height, new_width = shape_of(height, width, **sizes)
+        resized = resize(image, height=new_height, width=new_width)
+        pixels = np.array(resized[:, :, ::-1] if self.config["INPUT.FORMAT"] == "BGR" else resized)
+        edge = 1 if self.config["BENCHMARK.BOXES"] else 0
+        return pixels, Frame(height, width, new_width / width, new_height / height, new_width - edge, new_height - edge)
 
-    def factors(self, pixels: np.ndarray, image: np.ndarray) -> tuple[float, float]:
-        """How many pixels wide and high of the network's picture one of the original is; in caffe one number."""
-        if self.config["CAFFE.RESIZE"]:
-            shortest, longest = self.config["INPUT.MIN_SIZE_TEST"], self.config["INPUT.MAX_SIZE_TEST"]
-            factor = caffe_factor(*image.shape[:2], shortest=shortest, longest=longest)
-            return factor, factor
-        return pixels.shape[1] / image.shape[1], pixels.shape[0] / image.shape[0]
-
-    def in_original_frame(
-        self, regions: Regions, pixels: np.ndarray, image: np.ndarray, *, given: np.ndarray | None = None
-    ) -> Detections:
+    def detections(self, regions: Regions, frame: Frame, *, given: np.ndarray | None = None) -> Detections:
         """The network's regions in pixels of the original picture, with the detector's own final detections."""
-        height, width = image.shape[:2]
-        if self.config["CAFFE.RESIZE"]:
-            factors = tuple(1 / factor for factor in self.factors(pixels, image))
-        else:
-            factors = width / pixels.shape[1], height / pixels.shape[0]
-        pixel = 1 if self.config["CAFFE.BOXES"] else 0
-        frame = {"height": (height - 1) / factors[1], "width": (width - 1) / factors[0]}
-        clipped = clip(
-            regions.regressed_boxes, **(frame if pixel else {"height": pixels.shape[0], "width": pixels.shape[1]})
-        )
-        rows, classes = final_detections(
+        clipped = frame.clip(regions.regressed_boxes)
+        rows, classes = own_detections(
+            self.config,
             clipped,
             regions.class_probabilities,
-            score_threshold=self.config["MODEL.ROI_HEADS.SCORE_THRESH_TEST"],
-            nms_threshold=self.config["MODEL.ROI_HEADS.NMS_THRESH_TEST"],
-            max_detections=self.config["TEST.DETECTIONS_PER_IMAGE"],
-            pixel=pixel / factors[0],
+            pixel=frame.factor_x if self.config["CAFFE.BOXES"] else 0.0,
         )
-        boxes = clip(scale(regions.boxes, *factors), height=height, width=width)
-        regressed = clip(scale(clipped, *factors), height=height, width=width)
         return Detections(
-            proposal_boxes=boxes.cpu().numpy() if given is None else given,
-            features=regions.features.cpu().numpy(),
-            class_probabilities=regions.class_probabilities.cpu().numpy(),
-            regressed_boxes=regressed.cpu().numpy(),
-            final_rows=rows.cpu().numpy(),
-            final_classes=classes.cpu().numpy(),
-            height=height,
-            width=width,
-            proposal_logits=None if regions.logits is None else regions.logits.cpu().numpy(),
-            attribute_probabilities=(
-                None if regions.attribute_probabilities is None else regions.attribute_probabilities.cpu().numpy()
-            ),
+            proposal_boxes=array_of(frame.original(regions.boxes)) if given is None else given,
+            features=array_of(regions.features),
+            class_probabilities=array_of(regions.class_probabilities),
+            regressed_boxes=array_of(frame.original(clipped)),
+            final_rows=array_of(rows),
+            final_classes=array_of(classes),
+            height=frame.height,
+            width=frame.width,
+            proposal_logits=array_of(regions.logits),
+            attribute_probabilities=array_of(regions.attribute_probabilities),
         )
 
 
@@ -160,8 +150,14 @@ def load_builtin(
     """
     config = read_config(config_file)
     network = FasterRCNN(config)
-    tensors = translate_weights(read_weights(weights), config, source=str(weights))
-    load_into(network, tensors, source=str(weights), anchors=network.proposal_generator.base_anchors)
+    tensors, name_in_file = translate_weights(read_weights(weights), config, source=str(weights))
+    load_into(
+        network,
+        tensors,
+        source=str(weights),
+        anchors=network.proposal_generator.base_anchors,
+        name_in_file=name_in_file,
+    )
     fingerprint = fingerprint_of(json.dumps(config.described(), sort_keys=True), network.state_dict())
     precision = choose_precision(precision, network, device)
     fold = config.has_res5_head if fold is None else fold
@@ -170,10 +166,10 @@ def load_builtin(
     network = network.to(device).to(memory_format=torch.channels_last)
     if precision == "bfloat16":
         # Boxes and scores keep float32; the convolutions carry the cost.
-        network.backbone.to(torch.bfloat16)
-        network.proposal_generator.rpn_head.conv.to(torch.bfloat16)
+        to_bfloat16(network.backbone)
+        to_bfloat16(network.proposal_generator.rpn_head.conv)
         if network.roi_heads.res5 is not None:
-            network.roi_heads.res5.to(torch.bfloat16)
+            to_bfloat16(network.roi_heads.res5)
     pack_all(network)
     class_names, attribute_names = check_names(
         names_file,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vltool.detectors.faster_rcnn.config import DetectorConfig
-from vltool.detectors.faster_rcnn.convolution import Convolution
+from vltool.detectors.faster_rcnn.convolution import Convolution, FixedNorm
 from vltool.detectors.faster_rcnn.pooling import BoxPooler
 from vltool.detectors.faster_rcnn.resnet import build_stage, stage_channels
 
@@ -95,11 +95,12 @@ class BoxHeads(nn.Module):
         if config.has_res5_head:
             # Its stride is 2 and its dilation 1 whatever MODEL.RESNETS.RES5_DILATION says, as in detectron2.
             stride, dilation = (1, 2) if dilated else (2 // self.step, 1)
-            self.res5 = build_stage(config, "res5", stride=stride, dilation=dilation, num_blocks=3)
+            self.res5 = build_stage(config, "res5", stride=stride, dilation=dilation, num_blocks=3, is_normalized=True)
             self.feature_dim = stage_channels(config, "res5")
         else:
             self.box_head = FullyConnectedHead(config, channels[self.pooler.in_features[0]])
             self.feature_dim = self.box_head.out_width
+        self.res5_bn = FixedNorm(self.feature_dim) if config["CAFFE.NORMALIZE_FIRST"] else None
         self.box_predictor = BoxPredictor(
             self.feature_dim,
             num_classes=config["MODEL.ROI_HEADS.NUM_CLASSES"],
@@ -117,12 +118,15 @@ class BoxHeads(nn.Module):
         chunk = BOXES_AT_ONCE if boxes.device.type == "cpu" else max(1, len(boxes))
         for start in range(0, len(boxes), chunk):
             rows = slice(start, start + chunk)
-            features[rows] = self.res5(self.pooler(maps, boxes[rows])).mean(dim=(2, 3), dtype=torch.float32)
+            cells = self.res5(self.pooler(maps, boxes[rows]))
+            if self.res5_bn is not None:
+                cells = F.relu_(self.res5_bn(cells))
+            features[rows] = cells.mean(dim=(2, 3), dtype=torch.float32)
         return features
 
-    def attribute_probabilities(self, features: Tensor, class_logits: Tensor) -> Tensor | None:
-        """(P, A), given the most probable class of each box, background included (bottom-up-attention's test net)."""
+    def attribute_probabilities(self, features: Tensor, classes: Tensor) -> Tensor | None:
+        """(P, A), given a class of each box, background included (bottom-up-attention's test net)."""
         if self.attribute_predictor is None:
             return None
-        probabilities = self.attribute_predictor(features, class_logits.argmax(dim=1)).softmax(dim=1)
+        probabilities = self.attribute_predictor(features, classes).softmax(dim=1)
         return probabilities[:, :-1] if self.attribute_background else probabilities

@@ -68,7 +68,14 @@ DEFAULTS: dict[str, Any] = {
     "CAFFE.ANCHORS": False,  # in whole pixels around (7.5, 7.5), ratios outer
     "CAFFE.RESIZE": False,  # the mean goes first, then float pixels are resized
     "CAFFE.ATTRIBUTE_BACKGROUND": False,  # one more attribute, "none of these", takes its share of probability
+    "CAFFE.NORMALIZE_FIRST": False,  # blocks normalize what comes in, not what goes out (ResNet, second version)
+    # What maskrcnn-benchmark does otherwise; `maskrcnn_benchmark.py` sets them.
+    "BENCHMARK.BOXES": False,  # a box from 3 to 5 is 3 pixels wide, also when corrected; sizes are cut, not rounded
+    "BENCHMARK.IGNORE_REGRESSION": False,  # boxes stay those of the proposals
+    "BENCHMARK.NMS_FILTER": 0,  # 1: a region is worth its best surviving class, as in bottom-up attention
+    "BENCHMARK.MIN_DETECTIONS": 0,  # the score threshold falls until there are that many
 }
+OWN_SECTIONS = ("CAFFE.", "BENCHMARK.")  # of the runner; no file may name them
 
 STATISTICS_NORMS = ("FrozenBN", "BN", "SyncBN", "NaiveSyncBN")  # the same arithmetic once training is over
 
@@ -165,7 +172,7 @@ IRRELEVANT: dict[str, tuple[str, ...]] = {
 }
 
 
-def is_irrelevant(key: str) -> bool:
-    """Whether a dotted key, or a section that it lies in, has no effect on a trained detector."""
+def is_irrelevant(key: str, table: dict[str, tuple[str, ...]]) -> bool:
+    """Whether a dotted key, or a section that it lies in, is in a table like IRRELEVANT."""
     parts = key.split(".")
-    return any(parts[depth] in IRRELEVANT.get(".".join(parts[:depth]), ()) for depth in range(len(parts)))
+    return any(parts[depth] in table.get(".".join(parts[:depth]), ()) for depth in range(len(parts)))

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vltool.detectors.faster_rcnn.boxes import apply_deltas
-from vltool.detectors.faster_rcnn.config import DetectorConfig
+from vltool.detectors.faster_rcnn.config import STAGES, DetectorConfig
+from vltool.detectors.faster_rcnn.final import best_class_survivors
 from vltool.detectors.faster_rcnn.fpn import FeaturePyramid
 from vltool.detectors.faster_rcnn.heads import BoxHeads
 from vltool.detectors.faster_rcnn.proposals import ProposalNetwork
-from vltool.detectors.faster_rcnn.resnet import STAGES, ResNet
+from vltool.detectors.faster_rcnn.resnet import ResNet
 from vltool.errors import ConfigError
 
 
@@ -47,14 +48,17 @@ class FasterRCNN(nn.Module):
         parts = {"strides": self.backbone.strides, "channels": self.backbone.channels}
         self.proposal_generator = ProposalNetwork(config, **parts)
         self.roi_heads = BoxHeads(config, **parts)
+        self.score_threshold: float = config["MODEL.ROI_HEADS.SCORE_THRESH_TEST"]
+        self.num_wanted: int = config["BENCHMARK.MIN_DETECTIONS"]
         self.box_weights = tuple(config["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"])
         self.register_buffer("pixel_mean", torch.tensor(config["MODEL.PIXEL_MEAN"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(config["MODEL.PIXEL_STD"]).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
-    def feature_maps(self, pixels: np.ndarray) -> dict[str, Tensor]:
-        """The backbone's maps of a resized picture, (h, w, 3) uint8 in the configuration's channel order."""
-        tensor = torch.from_numpy(pixels).to(self.pixel_mean.device).permute(2, 0, 1)[None].float()
+    def feature_maps(self, *pixels: np.ndarray) -> dict[str, Tensor]:
+        """The backbone's maps of resized pictures of one size, (h, w, 3) uint8 in the configuration's channel order."""
+        tensor = torch.stack([torch.from_numpy(picture) for picture in pixels]).to(self.pixel_mean.device)
+        tensor = tensor.permute(0, 3, 1, 2).float()
         if not self.config["CAFFE.RESIZE"]:  # where the mean went first
             tensor = (tensor - self.pixel_mean) / self.pixel_std
         divisor = self.backbone.size_divisibility
@@ -75,17 +79,40 @@ class FasterRCNN(nn.Module):
         """Regions at boxes (P, 4) in pixels of the resized picture."""
         features = self.roi_heads.features(maps, boxes)
         class_logits, deltas = self.roi_heads.box_predictor(features)
+        probabilities = class_logits.softmax(dim=1)
+        classes = self.attribute_classes(boxes, probabilities)
         return Regions(
             boxes=boxes,
             features=features,
-            class_probabilities=class_logits.softmax(dim=1),
-            # caffe corrects boxes in the original picture, a pixel of which is `factor` wide here
-            regressed_boxes=apply_deltas(
-                deltas, boxes, self.box_weights, pixel=factor if self.config["CAFFE.BOXES"] else 0.0
-            ),
-            attribute_probabilities=self.roi_heads.attribute_probabilities(features, class_logits),
+            class_probabilities=probabilities,
+            regressed_boxes=self.regress(deltas, boxes, factor=factor),
+            attribute_probabilities=self.roi_heads.attribute_probabilities(features, classes),
             logits=logits,
         )
+
+    def regress(self, deltas: Tensor, boxes: Tensor, *, factor: float) -> Tensor:
+        """(P, C or 1, 4) the corrected boxes."""
+        if self.config["BENCHMARK.IGNORE_REGRESSION"]:
+            return boxes[:, None]
+        if self.config["BENCHMARK.BOXES"]:
+            return apply_deltas(deltas, boxes, self.box_weights, pixel=1.0, inclusive=True)
+        # caffe corrects boxes in the original picture, a pixel of which is `factor` wide here
+        return apply_deltas(deltas, boxes, self.box_weights, pixel=factor if self.config["CAFFE.BOXES"] else 0.0)
+
+    def attribute_classes(self, boxes: Tensor, probabilities: Tensor) -> Tensor:
+        """(P,) the class that each box's attributes are told from: the most probable one, background included.
+
+        maskrcnn-benchmark tells them from the class that a kept box got, which is never the background.
+        """
+        if not self.config["BENCHMARK.BOXES"]:
+            return probabilities.argmax(dim=1)
+        classes = probabilities[:, :-1].argmax(dim=1)
+        if self.config.has_attributes and len(boxes):
+            rows, found, _ = best_class_survivors(
+                boxes[:, None], probabilities, score_threshold=self.score_threshold, num_wanted=self.num_wanted
+            )
+            classes[rows] = found
+        return classes
 
 
 def stages_read(config: DetectorConfig) -> tuple[str, ...]:

@@ -103,6 +103,8 @@ class ProposalNetwork(nn.Module):
         self.nms_threshold: float = config["MODEL.RPN.NMS_THRESH"]
         self.min_size: float = config["MODEL.PROPOSAL_GENERATOR.MIN_SIZE"]
         self.is_caffe: bool = config["CAFFE.BOXES"]
+        self.is_benchmark: bool = config["BENCHMARK.BOXES"]
+        self.pixel = 1.0 if self.is_caffe or self.is_benchmark else 0.0
         self.base_anchors = anchors_per_level(config)
         self.rpn_head = ProposalHead(
             channels[self.in_features[0]],
@@ -125,7 +127,8 @@ class ProposalNetwork(nn.Module):
             level_logits, deltas = self.rpn_head(maps[name])
             best_logits, best = level_logits.topk(min(self.num_before_nms, len(level_logits)))
             anchors = self.anchors(level, maps[name])[best]
-            boxes.append(apply_deltas(deltas[best], anchors, self.weights)[:, 0])
+            corrected = apply_deltas(deltas[best], anchors, self.weights, pixel=self.pixel, inclusive=True)
+            boxes.append(corrected[:, 0])
             logits.append(best_logits)
             levels.append(torch.full_like(best, level))
         return self.choose(torch.cat(boxes), torch.cat(logits), torch.cat(levels), height=height, width=width)
@@ -133,8 +136,8 @@ class ProposalNetwork(nn.Module):
     def caffe_proposals(self, features: Tensor, *, height: int, width: int, factor: float) -> tuple[Tensor, Tensor]:
         """The same by the rules of py-faster-rcnn's `proposal_layer.py`: clip, minimum size, best, NMS, best."""
         logits, deltas = self.rpn_head(features)
-        boxes = apply_deltas(deltas, self.anchors(0, features), self.weights, pixel=1.0)[:, 0]
-        boxes = clip(boxes, height=height - 1, width=width - 1)
+        boxes = apply_deltas(deltas, self.anchors(0, features), self.weights, pixel=self.pixel)[:, 0]
+        boxes = clip(boxes, height=height - self.pixel, width=width - self.pixel)
         kept = is_larger(boxes, max(0.0, self.min_size * factor - 1)) & torch.isfinite(logits)
         boxes, logits = boxes[kept], logits[kept]
         logits, best = logits.sort(descending=True, stable=True)
@@ -148,8 +151,11 @@ class ProposalNetwork(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The proposals among the best anchors of every level."""
         finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(logits)
-        boxes = clip(boxes, height=height, width=width)
-        kept = finite & is_larger(boxes, self.min_size)
+        boxes = clip(boxes, height=height - self.pixel, width=width - self.pixel)
+        if self.is_benchmark:  # whose minimum is itself large enough; overlaps are torchvision's here as well
+            kept = finite & (boxes[:, 2:] - boxes[:, :2] + self.pixel >= self.min_size).all(dim=1)
+        else:
+            kept = finite & is_larger(boxes, self.min_size)
         boxes, logits, levels = boxes[kept], logits[kept], levels[kept]
         best = batched_nms(boxes, logits, levels, self.nms_threshold)[: self.num_after_nms]
         return boxes[best], logits[best]

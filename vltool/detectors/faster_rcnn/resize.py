@@ -18,9 +18,17 @@ def resized_shape(height: int, width: int, *, shortest: int, longest: int) -> tu
     return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
 
 
-def resize(image: np.ndarray, *, shortest: int, longest: int) -> np.ndarray:
+def benchmark_shape(height: int, width: int, *, shortest: int, longest: int) -> tuple[int, int]:
+    """The same by maskrcnn-benchmark, which makes the shorter side a whole number and cuts the longer one to one."""
+    if max(height, width) / min(height, width) * shortest > longest:
+        shortest = round(longest * min(height, width) / max(height, width))
+    if width < height:
+        return max(1, int(shortest * height / width)), max(1, shortest)
+    return max(1, shortest), max(1, int(shortest * width / height))
+
+
+def resize(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
     """(H, W, 3) uint8 in another size, bilinear."""
-    height, width = resized_shape(*image.shape[:2], shortest=shortest, longest=longest)
     if (height, width) == image.shape[:2]:
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -40,13 +40,16 @@ def load_yaml(path: Path, *, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot read the detector configuration{named_by}: {error.strerror}") from error
     except yaml.constructor.ConstructorError as error:
         raise ConfigError(f"{path}: asks for Python code to be run, which vltool does not: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping like 'MODEL: ...', found {type(content).__name__}")
+    check_names(content, path)
     parents = content.pop("_BASE_", [])
     merged: dict[str, Any] = {}
-    for parent in [parents] if isinstance(parents, str) else parents:
+    for parent in parents if isinstance(parents, list) else [parents]:
+        if not isinstance(parent, str):
+            raise ConfigError(f"{path}: _BASE_ = {parents!r:.80}, expected the name of a file")
         if "://" in parent:
             raise ConfigError(
                 f"{path}: _BASE_ = {parent!r}: vltool downloads nothing; save that file and name its path"
@@ -54,6 +57,17 @@ def load_yaml(path: Path, *, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         parent_path = path.parent / Path(parent).expanduser()
         merged = overlay(merged, load_yaml(parent_path, children=(*children, path.resolve())))
     return overlay(merged, content)
+
+
+def check_names(section: dict[Any, Any], path: Path, above: tuple[int, ...] = ()) -> None:
+    """Raises ConfigError for a key that is no name, and for a section that contains itself."""
+    if id(section) in above:
+        raise ConfigError(f"{path}: a section contains itself, by a YAML anchor")
+    for name, value in section.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{path}: {name!r:.80} = {value!r:.80}, expected keys that are names")
+        if isinstance(value, dict):
+            check_names(value, path, (*above, id(section)))
 
 
 def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -83,5 +97,5 @@ def literal(value: Any) -> Any:
         return value
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return value
