@@ -161,12 +161,12 @@ class Faulty:
             raise AttributeError(name)
         return getattr(self.detector, name)
 
-    def detect(self, image: np.ndarray) -> Detections:
-        if image.shape[0] == 33:
+    def detect_batch(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[Detections]:
+        if images[0].shape[0] == 33:
             if self.harm == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise (ValueError("a bug") if self.harm == "bug" else RuntimeError("cannot allocate memory"))
-        return self.detector.detect(image)
+        return self.detector.detect_batch(images, boxes)
 
 
 @pytest.fixture
@@ -192,11 +192,10 @@ def test_processes_give_the_records_of_one_and_a_killed_one_fails_its_picture_al
 
 
 def test_bug_in_a_worker_is_raised_with_its_traceback(with_odd_one: Path, detector: Detector) -> None:
-    setup = Setup(
-        Faulty(detector, "bug"), detector.fingerprint, Recipe(), store_header(detector, Recipe(), "float16"), 1
-    )
+    faulty = Faulty(detector, "bug")
+    setup = Setup(faulty, detector.fingerprint, Recipe(), store_header(detector, Recipe(), "float16"))
     jobs = [Job(0, with_odd_one / "00001.jpg", "file:1"), Job(1, with_odd_one / "00003b.jpg", "file:3")]
-    outcomes = describe_in_parallel(jobs, setup, num_workers=1)
+    outcomes = describe_in_parallel(jobs, setup)
     assert next(outcomes).num_regions >= 10
     with pytest.raises(RuntimeError, match=r"(?s)00003b\.jpg.*ValueError: a bug"):
         next(outcomes)
@@ -213,6 +212,45 @@ def test_worker_that_cannot_start_is_an_error_not_a_hang(pictures: Path, detecto
 
     with pytest.raises((RuntimeError, AttributeError, TypeError)):
         extract([pictures], tmp_path / "s", detector=Local(detector, ""), workers=2)
+
+
+def test_pictures_of_one_size_go_together_and_give_the_same_numbers(
+    with_odd_one: Path, detector: Detector, tmp_path: Path
+) -> None:
+    counted = Counting(detector)
+    extract([with_odd_one], tmp_path / "batched", detector=counted, batch_size=4)
+    assert sorted(counted.sizes) == [1, 4, 4, 4]  # the one of another size goes alone
+    extract([with_odd_one], tmp_path / "alone", detector=detector, batch_size=1)
+    with RegionStore.open(tmp_path / "batched") as batched, RegionStore.open(tmp_path / "alone") as alone:
+        assert batched.image_ids() == alone.image_ids()
+        for image_id in alone.image_ids():
+            np.testing.assert_allclose(batched.get(image_id).boxes, alone.get(image_id).boxes, atol=1e-3)
+            np.testing.assert_allclose(batched.get(image_id).features, alone.get(image_id).features, atol=2e-3)
+
+
+class Counting(Faulty):
+    """The packaged detector, which notes how many pictures it is given at once."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__(detector, "")
+        self.sizes: list[int] = []
+
+    def detect_batch(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[Detections]:
+        self.sizes.append(len(images))
+        return self.detector.detect_batch(images, boxes)
+
+
+def test_batch_in_which_one_picture_fails_stores_the_others(pictures: Path, detector: Detector, tmp_path: Path) -> None:
+    boxes = {f"file:{number:05d}": np.array([[10.0, 10, 60, 60]]) for number in range(12)}
+    boxes["file:00003"] = np.array([[10.0, 10, 600, 60]])  # far outside
+    result = extract([pictures], tmp_path / "s", detector=detector, recipe="given-boxes", boxes=boxes, batch_size=4)
+    assert (result.stored, result.failed) == (11, 1)
+    assert failures_of(result.failures)[0]["image_id"] == "file:00003"
+
+
+def test_batches_in_several_processes_are_refused(pictures: Path, detector: Detector, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--batch-size 4 --workers 2: each of several processes"):
+        extract([pictures], tmp_path / "s", detector=detector, workers=2, batch_size=4)
 
 
 EXTRACTION = """

@@ -37,6 +37,9 @@ def command(
     ] = "file:{stem}",
     shard: Annotated[str, typer.Option(metavar="i/n", help="Only part i of n of the images.")] = "1/1",
     workers: Annotated[int, typer.Option(min=0, help="Processes (0: one a core).")] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=0, help="Pictures of one size that go through the network together (0: 1, on a GPU 8).")
+    ] = 0,
     on_error: Annotated[Literal["skip", "stop"], typer.Option(help="What a picture that fails does.")] = "skip",
     json: Json = False,
 ) -> None:
@@ -63,6 +66,7 @@ def command(
             dtype=dtype,
             shard=parse_shard(shard),
             workers=workers,
+            batch_size=batch_size,
             on_error=on_error,
             progress=lambda done, total: console.progress("extracting region features", done, total),
         )

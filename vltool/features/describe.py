@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,21 +39,54 @@ class Outcome:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A picture that was read and decoded, and what the store will remember of its file."""
+
+    job: Job
+    file: ImageFile
+    facts: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.file.pixels.shape[:2]
+        return height, width
+
+
+def open_picture(job: Job) -> Opened:
+    """A job's picture, decoded and hashed. Raises DataError with the reason where it cannot be."""
+    file = load_image(job.path)
+    return Opened(job, file, describe_file(file))
+
+
 def describe(job: Job, *, detector: Detector, recipe: Recipe, header: Mapping[str, Any]) -> Outcome:
     """The record of a picture. Raises VltoolError with the reason where it cannot be made."""
-    file = load_image(job.path)
+    return describe_together([open_picture(job)], detector=detector, recipe=recipe, header=header)[0]
+
+
+def describe_together(
+    opened: Sequence[Opened], *, detector: Detector, recipe: Recipe, header: Mapping[str, Any]
+) -> list[Outcome]:
+    """The records of pictures of one size, which go through the network together.
+
+    Raises VltoolError with the reason where that of one, or of them all, cannot be made.
+    """
+    images = [picture.file.pixels for picture in opened]
+    given = [picture.job.boxes for picture in opened if picture.job.boxes is not None]
     try:
-        if job.boxes is None:
-            detections = detector.detect(file.pixels)
-        else:
-            detections = detector.detect_at(file.pixels, job.boxes)
+        found = detector.detect_batch(images, given or None)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error):
-            height, width = file.pixels.shape[:2]
-            raise DataError(f"{job.path}: not enough memory for its {width} x {height} pixels") from error
+            height, width = opened[0].size
+            raise DataError(f"{opened[0].job.path}: not enough memory for its {width} x {height} pixels") from error
         raise
-    regions = select(recipe, detections, ImageId(job.image_id))
-    return Outcome(job.number, encode_for(regions, describe_file(file), header), regions.num_regions)
+    outcomes = []
+    for picture, detections in zip(opened, found, strict=True):
+        regions = select(recipe, detections, ImageId(picture.job.image_id))
+        data = encode_for(regions, picture.facts, header)
+        outcomes.append(Outcome(picture.job.number, data, regions.num_regions))
+    return outcomes
 
 
 def describe_file(file: ImageFile) -> dict[str, Any]:

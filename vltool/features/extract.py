@@ -14,17 +14,19 @@ import numpy as np
 from vltool.detectors.detector import Detector
 from vltool.detectors.selection import Recipe
 from vltool.errors import ConfigError, DataError, StoreError
+from vltool.features.ahead import describe_ahead
 from vltool.features.describe import Job, Outcome
 from vltool.features.failures import Failures
 from vltool.features.header import make_header
 from vltool.features.sources import Picture, find_images, name_pictures, parse_shard, shard_of
 from vltool.features.store import RegionStore
-from vltool.features.worker import Setup, answer
+from vltool.features.worker import Setup
 
 __all__ = ["ExtractionResult", "extract", "parse_shard"]
 
 FEW_PICTURES = {True: 100, False: 2}  # that a small, or another, network is through with before processes start
 MOST_WORKERS = 16
+GPU_BATCH = 8
 SMALL_NETWORK = 10_000_000  # parameters; smaller ones lose more by waiting for a second thread than it gives
 
 
@@ -57,20 +59,22 @@ def extract(
     dtype: str = "float16",
     shard: tuple[int, int] = (1, 1),
     workers: int = 0,
+    batch_size: int = 0,
     on_error: Literal["skip", "stop"] = "skip",
     progress: Callable[[int, int], None] | None = None,
 ) -> ExtractionResult:
     """Region features of images into the store at `store_path`; pictures that it holds already are skipped.
 
     sources: image files, folders, `@list.txt`. boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`.
-    workers: processes; 0 is one a core, 1 none but this one. progress(done, total) is called after every picture.
+    workers: processes; 0 is one a core, or this one alone on a GPU; 1 none but this one. batch_size: pictures of one size
+    that go through the network together, in this process; 0 is 1, or 8 on a GPU. progress(done, total) is called after every picture.
     on_error: "skip" lists a picture that fails and goes on, "stop" raises its DataError.
-    The same pictures give the same store, whatever the number of workers. Raises StoreError where the store holds
+    The same pictures give the same store, whatever the number of workers and the batch size. Raises StoreError where the store holds
     features of another detector or recipe.
     """
     started = time.monotonic()
     rule = Recipe(recipe, min_boxes, max_boxes, score_threshold, nms_threshold)
-    check_options(recipe, boxes, on_error, workers)
+    check_options(recipe, boxes, on_error, workers, batch_size)
     pictures = shard_of(name_pictures(find_images(sources), image_id_pattern), shard)
     header = store_header(detector, rule, dtype)
     counts = {"stored": 0, "skipped": 0, "failed": 0, "regions": 0}
@@ -78,7 +82,8 @@ def extract(
         failures = Failures(store.path, tried={str(picture.path) for picture in pictures})
         if progress is not None:
             progress(0, len(pictures))
-        for picture, outcome in describe_all(pictures, store, boxes, detector=detector, recipe=rule, workers=workers):
+        way = {"workers": workers, "batch_size": batch_size}
+        for picture, outcome in describe_all(pictures, store, boxes, detector=detector, recipe=rule, **way):
             if outcome is None:
                 counts["skipped"] += 1
             elif not outcome.error:
@@ -103,13 +108,20 @@ def extract(
     )
 
 
-def check_options(recipe: str, boxes: object, on_error: str, workers: int) -> None:
+def check_options(recipe: str, boxes: object, on_error: str, workers: int, batch_size: int) -> None:
     if (recipe == "given-boxes") != (boxes is not None):
         raise ConfigError("boxes and the recipe given-boxes go together: give both or neither")
     if on_error not in ("skip", "stop"):
         raise ConfigError(f"--on-error {on_error!r}: choose skip, stop")
     if workers < 0:
         raise ConfigError(f"--workers {workers}: needs 0 (one a core) or more")
+    if batch_size < 0:
+        raise ConfigError(f"--batch-size {batch_size}: needs 0 (as suits the device) or more")
+    if batch_size > 1 and workers > 1:
+        raise ConfigError(
+            f"--batch-size {batch_size} --workers {workers}: each of several processes takes one picture at a time; "
+            "give one of the two"
+        )
 
 
 def store_header(detector: Detector, recipe: Recipe, dtype: str) -> dict[str, Any]:
@@ -136,6 +148,7 @@ def describe_all(
     detector: Detector,
     recipe: Recipe,
     workers: int,
+    batch_size: int,
 ) -> Iterator[tuple[Picture, Outcome | None]]:
     """Every picture with its outcome; None where the store has it. What is there already comes first."""
     jobs: list[Job] = []
@@ -157,7 +170,8 @@ def describe_all(
     yield from misfits
     if jobs:
         store.flush(complete=False)
-        for outcome in run(jobs, store.header, detector=detector, recipe=recipe, workers=workers):
+        setup = setup_of(detector, recipe, store.header, num_jobs=len(jobs), workers=workers, batch_size=batch_size)
+        for outcome in run(jobs, setup):
             yield pictures[outcome.number], outcome
 
 
@@ -172,31 +186,38 @@ def check_stored_boxes(store: RegionStore, image_id: str, boxes: Mapping[str, np
         )
 
 
-def run(
-    jobs: Sequence[Job], header: dict[str, Any], *, detector: Detector, recipe: Recipe, workers: int
-) -> Iterator[Outcome]:
-    """The outcomes of jobs in their order, from this process or from several."""
+def setup_of(
+    detector: Detector, recipe: Recipe, header: dict[str, Any], *, num_jobs: int, workers: int, batch_size: int
+) -> Setup:
+    """How many processes describe the pictures, with how many threads, and how many pictures at once."""
     num_cores = len(os.sched_getaffinity(0))
+    on_gpu = detector.device != "cpu"
     small = detector.num_parameters < SMALL_NETWORK
-    num_workers = workers or (1 if len(jobs) <= FEW_PICTURES[small] else min(num_cores, MOST_WORKERS))
-    num_threads = 1 if small else max(1, num_cores // num_workers)
-    setup = Setup(detector, detector.fingerprint, recipe, header, num_threads)
-    if num_workers == 1:
-        yield from run_here(jobs, setup)
-    else:
+    alone = on_gpu or batch_size > 1 or num_jobs <= FEW_PICTURES[small]
+    num_workers = workers or (1 if alone else min(num_cores, MOST_WORKERS))
+    return Setup(
+        detector,
+        detector.fingerprint,
+        recipe,
+        header,
+        num_workers=num_workers,
+        num_threads=1 if small else max(1, num_cores // num_workers),
+        batch_size=batch_size or (GPU_BATCH if on_gpu else 1),
+    )
+
+
+def run(jobs: Sequence[Job], setup: Setup) -> Iterator[Outcome]:
+    """The outcomes of jobs in their order, from this process or from several."""
+    if setup.num_workers > 1:
         from vltool.features.workers import describe_in_parallel
 
-        yield from describe_in_parallel(jobs, setup, num_workers=num_workers)
+        yield from describe_in_parallel(jobs, setup)
+    else:
+        import torch
 
-
-def run_here(jobs: Sequence[Job], setup: Setup) -> Iterator[Outcome]:
-    """The outcomes of jobs, one after the other in this process."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(setup.num_threads)
-    try:
-        for job in jobs:
-            yield answer(job, setup)
-    finally:
-        torch.set_num_threads(before)
+        before = torch.get_num_threads()
+        torch.set_num_threads(setup.num_threads)
+        try:
+            yield from describe_ahead(jobs, setup)
+        finally:
+            torch.set_num_threads(before)

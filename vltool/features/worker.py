@@ -26,7 +26,9 @@ class Setup:
     fingerprint: str  # of the detector that the parent has
     recipe: Recipe
     header: dict[str, Any]
-    num_threads: int
+    num_workers: int = 1
+    num_threads: int = 1  # of each
+    batch_size: int = 1  # pictures of one size that go through the network together
 
 
 @dataclass(frozen=True)

@@ -65,12 +65,12 @@ class Worker:
         self.process.wait()
 
 
-def describe_in_parallel(jobs: Sequence[Job], setup: Setup, *, num_workers: int) -> Iterator[Outcome]:
+def describe_in_parallel(jobs: Sequence[Job], setup: Setup) -> Iterator[Outcome]:
     """The outcomes of jobs, in their order. Raises RuntimeError with the traceback of a bug in a worker."""
     waiting = deque(jobs)
     done: dict[int, Outcome] = {}
     order = deque(job.number for job in jobs)
-    workers = [Worker(setup) for _ in range(min(num_workers, len(jobs)))]
+    workers = [Worker(setup) for _ in range(min(setup.num_workers, len(jobs)))]
     num_deaths = 0
     try:
         while order:
