@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from pathlib import Path
@@ -83,6 +84,45 @@ def test_missing_truncated_and_foreign_files_are_named(tmp_path: Path, weights: 
         read_weights(tmp_path / "start.pth")
     torch.save({"model": {WEIGHT: torch.ones(1)}, "matching_heuristics": True}, tmp_path / "converted.pth")
     assert list(read_weights(tmp_path / "converted.pth")) == [WEIGHT]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pkl", ".safetensors"])
+def test_empty_cut_and_changed_files_are_refused_with_a_reason(
+    tmp_path: Path, weights: dict[str, torch.Tensor], suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.touch()
+    with pytest.raises(CheckpointError, match="an empty file"):
+        read_weights(path)
+    small = {name: tensor for name, tensor in weights.items() if tensor.numel() < 100}
+    if suffix == ".pth":
+        torch.save({"model": small}, path)
+    elif suffix == ".pkl":
+        path.write_bytes(pickle.dumps({"model": {name: tensor.numpy() for name, tensor in small.items()}}))
+    else:
+        save_file(small, path)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(20):
+        path.write_bytes(whole[: random.integers(1, len(whole))])
+        with pytest.raises(CheckpointError):
+            read_weights(path)
+        changed = bytearray(whole)
+        changed[random.integers(0, 2000)] ^= 1 + random.integers(0, 255)
+        path.write_bytes(bytes(changed))
+        with contextlib.suppress(CheckpointError):  # and nothing else; most bytes of a weight may be any
+            read_weights(path)
+
+
+def test_what_is_no_number_is_named(tmp_path: Path, network: FasterRCNN, weights: dict[str, torch.Tensor]) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": {WEIGHT: np.array(["x"])}}))
+    with pytest.raises(CheckpointError, match=rf"'{WEIGHT}' is a ndarray of <U1, expected"):
+        read_weights(tmp_path / "a.pkl")
+    torch.save({"model": {}}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        read_weights(tmp_path / "a.pth")
+    weights[WEIGHT][1, 2] = float("nan")
+    with pytest.raises(CheckpointError, match=rf"parameter {WEIGHT} holds numbers that are not finite"):
+        load_into(network, weights, source="a.pth")
 
 
 def test_missing_misshapen_and_leftover_parameters_are_named(

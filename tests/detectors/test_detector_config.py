@@ -77,6 +77,43 @@ def test_what_cannot_be_reproduced_is_refused_by_name(tmp_path: Path, text: str,
         read(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a mapping .*found NoneType"),
+        ("MODEL: 5", "MODEL = 5 is not a key"),
+        ("MODEL: {RESNETS: 50}", "MODEL.RESNETS = 50 is not a key"),
+        ("MODEL: {1: 2}", "1 = 2, expected keys that are names"),
+        ("a: &a {b: *a}", "a section contains itself"),
+        ("_BASE_: 5", "_BASE_ = 5, expected the name of a file"),
+        ("_BASE_: [{a: 1}]", "_BASE_ = .*expected the name of a file"),
+        ("MODEL: {RPN: {NMS_THRESH: .nan}}", "MODEL.RPN.NMS_THRESH = nan, expected a value like 0.7"),
+        ("MODEL: {RPN: {POST_NMS_TOPK_TEST: true}}", "POST_NMS_TOPK_TEST = True, expected a value like 1000"),
+        ("MODEL: {RPN: {POST_NMS_TOPK_TEST: 0}}", "POST_NMS_TOPK_TEST = 0: needs to be at least 1"),
+        ("MODEL: {ROI_HEADS: {NUM_CLASSES: -3}}", "NUM_CLASSES = -3: needs to be at least 1, found -3"),
+        ("MODEL: {ROI_HEADS: {NUM_CLASSES: 10000000000}}", "NUM_CLASSES = 10000000000, expected a value like 80"),
+        ("MODEL: {PIXEL_STD: [1, 1, 0]}", "PIXEL_STD = .*needs to be more than 0, found 0.0"),
+        ("MODEL: {PIXEL_MEAN: [1, 2]}", "PIXEL_MEAN = .*expected 3 numbers"),
+        ("MODEL: {PIXEL_MEAN: [1, 2, three]}", "PIXEL_MEAN = 'three', expected a value like 103.53"),
+        ("MODEL: {ANCHOR_GENERATOR: {SIZES: [[]]}}", "SIZES = .*expected at least one"),
+        ("MODEL: {ANCHOR_GENERATOR: {OFFSET: 1.5}}", "OFFSET = 1.5: a share of the stride"),
+        ("MODEL: {RESNETS: {DEFORM_ON_PER_STAGE: 5}}", "DEFORM_ON_PER_STAGE = 5 is not supported"),
+        ("MODEL: {BACKBONE: {NAME: build_resnet_fpn_backbone}, FPN: {IN_FEATURES: [res2, res4]}}", "consecutive ones"),
+        ("MODEL: {CAFFE_MAXPOOL: 'no'}", "MODEL.CAFFE_MAXPOOL = 'no', expected a value like False"),
+        ("MODEL: {BUA: {RESNET_VERSION: 3}}", "MODEL.BUA.RESNET_VERSION = 3"),
+        ("MODEL: {BUA: {SOFTER: 3}}", "MODEL.BUA.SOFTER = 3 is not a key"),
+        (
+            "MODEL: {BUA: {CAFFE: True}, ROI_HEADS: {NAME: StandardROIHeads}}",
+            "NAME = 'StandardROIHeads' beside MODEL.BUA",
+        ),
+        ("CAFFE: {BOXES: True}", "CAFFE.BOXES = True is not a key"),
+    ],
+)
+def test_values_that_no_network_can_have_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, text)
+
+
 def test_config_reads_every_golden_dump(golden: Path) -> None:
     config = read_config(golden / "config.yaml")
     assert config["MODEL.ROI_HEADS.NUM_CLASSES"] == 12

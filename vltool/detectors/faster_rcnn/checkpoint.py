@@ -46,6 +46,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path}: no such weights file. vltool downloads nothing: name a local file with --weights"
         )
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: an empty file: was its download cut off?")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -80,7 +82,8 @@ def named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             value = torch.from_numpy(np.array(value))  # a copy: a pickle's arrays may be read-only
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{path}: {name!r:.80} is a {type(value).__name__}, expected an array of numbers")
+            kind = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+            raise CheckpointError(f"{path}: {name!r:.80} is a {kind}, expected a name and an array of numbers")
         tensors[name] = value
     if not tensors:
         raise CheckpointError(f"{path}: holds no weights")

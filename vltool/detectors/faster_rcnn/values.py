@@ -16,6 +16,7 @@ AT_LEAST: dict[str, int] = {
     "MODEL.RESNETS.RES2_OUT_CHANNELS": 1,
     "MODEL.RESNETS.STEM_OUT_CHANNELS": 1,
     "MODEL.FPN.OUT_CHANNELS": 1,
+    "MODEL.ANCHOR_GENERATOR.OFFSET": 0,
     "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": 0,
     "MODEL.RPN.CONV_DIMS": -1,
     "MODEL.RPN.PRE_NMS_TOPK_TEST": 1,
@@ -33,6 +34,7 @@ AT_LEAST: dict[str, int] = {
     "MODEL.ROI_ATTRIBUTE_HEAD.FC_DIM": 1,
     "MODEL.ROI_ATTRIBUTE_HEAD.NUM_CLASSES": 1,
 }
+LARGEST = 1_000_000  # of a whole number: beyond it lies a slip of the pen, not a network
 # Divisors and lengths, which 0 would make meaningless.
 ABOVE_ZERO = (
     "MODEL.PIXEL_STD",
@@ -66,7 +68,7 @@ def convert(key: str, value: Any, default: Any, source: str) -> Any:
         if isinstance(value, bool):
             return value
     elif isinstance(default, int):
-        if is_number and isinstance(value, int):
+        if is_number and isinstance(value, int) and abs(value) <= LARGEST:
             return value
     elif isinstance(default, float):
         if is_number and abs(value) < 1e30 and math.isfinite(value):
@@ -90,6 +92,8 @@ def check_size(key: str, value: Any, source: str) -> None:
         if number < AT_LEAST.get(key, 0) or (key in ABOVE_ZERO and number <= 0):
             bound = f"more than 0, found {number}" if key in ABOVE_ZERO else f"at least {AT_LEAST[key]}, found {number}"
             raise ConfigError(f"{source}: {key} = {value!r:.80}: needs to be {bound}")
+    if key == "MODEL.ANCHOR_GENERATOR.OFFSET" and value >= 1:
+        raise ConfigError(f"{source}: {key} = {value!r}: a share of the stride, less than 1")
     if key == "MODEL.RPN.CONV_DIMS" and 0 in value:
         raise ConfigError(f"{source}: {key} = {value!r}: a layer needs channels, or -1 for as many as before it")
 
