@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import filecmp
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import torch
 
 from vltool.errors import ConfigError, DataError, StoreError
 from vltool.features.compare import compare
+from vltool.features.folder import lock, unlock
 from vltool.features.formats import FORMATS, format_called
 from vltool.features.formats.exporting import export_features
 from vltool.features.formats.importing import import_features, read_sizes
@@ -241,6 +244,54 @@ def test_a_store_without_sizes_is_not_written_in_pixels(store: Path, tmp_path: P
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.unfinished").exists()
     found = compare(store, back)
     assert found["pairs"] == 9 and found["iou"] > 0.95 and found["cosine"] > 0.9999
+
+
+def test_two_names_of_one_number_do_not_share_a_row(tmp_path: Path) -> None:
+    header = make_header(feature_dim=WIDTH, backend="b", fingerprint="f", recipe={"name": "r"})
+    with RegionStore.create(tmp_path / "s.lmdb", header) as made:
+        for name in ("7", "007", "8"):
+            made.put(replace(regions(int(name)), image_id=ImageId(f"file:{name}")))
+    result = export_features("dcn-h5", tmp_path / "s.lmdb", tmp_path / "d.h5")
+    assert (result.written, result.failed) == (2, 1) and "a second picture of the number 7" in failed(tmp_path / "d.h5")
+    assert sorted(torch.load(tmp_path / "d.pt").items()) == [(7, 0), (8, 1)]
+
+
+def failed(dest: Path) -> str:
+    return dest.with_name(f"{dest.name}.failures.jsonl").read_text()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_cannot_be_written_leaves_nothing(
+    name: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vltool.features.formats.format.put_in_place", refuse)
+    monkeypatch.setattr("vltool.features.formats.hdf5.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(StoreError, match=r"cannot be written: No space left on device"):
+        export_features(name, store, tmp_path / "out" / "dest.h5")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_that_another_process_writes_is_left_to_it(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv.unfinished").write_text("half of it")
+    held = lock(tmp_path / "a.tsv.unfinished.lock", "busy")
+    with pytest.raises(StoreError, match=r"a\.tsv: another process is writing it"):
+        export_features("lxmert-tsv", store, tmp_path / "a.tsv")
+    assert (tmp_path / "a.tsv.unfinished").read_text() == "half of it"
+    unlock(held)
+    export_features("lxmert-tsv", store, tmp_path / "a.tsv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tsv", "features.lmdb"]
+
+
+def test_a_store_that_cannot_be_made_is_no_fault_of_the_rows(store: Path, tmp_path: Path) -> None:
+    source = export("bottom-up-tsv", store, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"^[^\n]*file: a file; a feature store is a folder"):
+        import_features("bottom-up-tsv", source, tmp_path / "file")
+    assert not (tmp_path / "file.failures.jsonl").exists()
 
 
 def test_names_are_given_by_a_pattern(store: Path, tmp_path: Path) -> None:

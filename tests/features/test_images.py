@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,9 @@ def test_difficult_pictures_are_read_or_refused_as_their_manifest_says(shared_da
         else:
             with pytest.raises(DataError, match=r"empty|not an image|damaged or truncated|bomb"):
                 read_image(path)
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(DataError, match="not a file, but a pipe"):
+        read_image(tmp_path / "pipe.jpg")

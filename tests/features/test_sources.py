@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,39 @@ def test_list_has_a_path_a_line_from_here_or_from_its_folder(tmp_path: Path) -> 
     ]
 
 
+def test_list_that_windows_has_written_is_read(tmp_path: Path) -> None:
+    touch(tmp_path / "~a.jpg")
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf~a.jpg\r\n")
+    assert find_images([f"@{tmp_path / 'list.txt'}"]) == [tmp_path / "~a.jpg"]
+
+
+def test_links_that_lead_in_circles_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path / "z" / "a.jpg", tmp_path / "elsewhere" / "b.jpg")
+    for name in ("up", "up2", "up3"):
+        (tmp_path / "z" / name).symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "z")
+    assert find_images([tmp_path]) == [tmp_path / "elsewhere" / "b.jpg", tmp_path / "z" / "a.jpg"]
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "shut" / "a.jpg", tmp_path / "b.jpg")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"shut: cannot read this folder: Permission denied"):
+        find_images([tmp_path])
+
+
+def test_name_that_is_not_utf8_gives_an_id_that_can_be_stored() -> None:
+    path = Path(os.fsdecode(b"/data/bad\xff.jpg"))
+    assert image_id_of(path, "file:{stem}") == "file:bad\\xff"
+
+
 def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
         find_images([tmp_path / "nowhere"])
@@ -68,7 +102,9 @@ def test_image_ids(name: str, pattern: str, expected: str | None) -> None:
     assert image_id_of(Path("/data/train") / name, pattern) == expected
 
 
-@pytest.mark.parametrize("pattern", ["coco:{id}", "coco", "coco:{number", "{0}", "{}"])
+@pytest.mark.parametrize(
+    "pattern", ["coco:{id}", "coco", "coco:{number", "{0}", "{}", "coco:{number:012}", "file:{stem!r}"]
+)
 def test_patterns_that_cannot_work_are_refused(pattern: str) -> None:
     with pytest.raises(ConfigError, match="--image-id"):
         name_pictures([Path("a.jpg")], pattern)

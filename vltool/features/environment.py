@@ -22,6 +22,7 @@ from vltool.errors import StoreError
 
 # Address space, not memory or disk. Growing takes every transaction of a process its pages, so that it should be rare.
 FIRST_MAP_SIZE = 256 * 2**30
+LOCK_BYTES = 8192  # of lock.mdb with 126 readers, LMDB's default
 SMALL_MAP_SIZE = 64 * 2**20  # where the address space is limited (ulimit -v)
 Result = TypeVar("Result")
 
@@ -42,6 +43,8 @@ class Environment:
         file = self.folder / "data.mdb"
         size = file.stat().st_size if file.exists() else 0
         try:
+            if self.writable:
+                self._make_lock()
             if size or not self.writable:  # a writer killed in its first moment leaves an empty file: begun anew
                 self._refuse_truncated(size)
             env = self._map(max(FIRST_MAP_SIZE, 2 * size)) or self._map(max(SMALL_MAP_SIZE, size))
@@ -53,6 +56,14 @@ class Environment:
             raise StoreError(
                 f"{self.folder}: not a readable LMDB database: {error}. Copy it again, or extract the features again"
             ) from error
+
+    def _make_lock(self) -> None:
+        """Room for lock.mdb, which LMDB writes to through a map: where the disk is full, that would end the process."""
+        try:
+            with (self.folder / "lock.mdb").open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, LOCK_BYTES)
+        except OSError as error:
+            raise StoreError(f"{self.folder}: cannot be written to: {error.strerror}; make room there") from error
 
     def _map(self, size: int) -> Any:
         """The lmdb.Environment with room for this many bytes, None where there is no address space for them."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Container
 from pathlib import Path
+from typing import Any
+
+from vltool.errors import StoreError
 
 
 def failures_path(store: Path) -> Path:
@@ -21,15 +24,31 @@ class Failures:
     def __init__(self, store: Path, *, tried: Container[str]) -> None:
         """tried: paths of the files that are tried now."""
         self.path = failures_path(store)
-        kept = [line for line in self._lines() if json.loads(line)["path"] not in tried]
-        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        self._write([failure for failure in self._read() if failure.get("path") not in tried], mode="w")
 
-    def _lines(self) -> list[str]:
+    def _read(self) -> list[dict[str, Any]]:
+        """What is listed; a line that a killed process has not finished is not."""
         if not self.path.exists():
             return []
-        return [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        found = []
+        for line in self.path.read_bytes().split(b"\n"):
+            try:
+                failure = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(failure, dict):
+                found.append(failure)
+        return found
+
+    def _write(self, failures: list[dict[str, Any]], *, mode: str) -> None:
+        lines = "".join(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
+        try:
+            with self.path.open(f"{mode}b") as file:  # names that are not UTF-8 become JSON's \\udc.. escapes
+                file.write(lines.encode(errors="backslashreplace"))
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: cannot write the list of failures: {error.strerror}. Make room and run the command again"
+            ) from error
 
     def add(self, path: Path, image_id: str | None, error: str) -> None:
-        line = json.dumps({"path": str(path), "image_id": image_id, "error": error}, ensure_ascii=False)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        self._write([{"path": str(path), "image_id": image_id, "error": error}], mode="a")

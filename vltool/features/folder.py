@@ -9,9 +9,18 @@ from pathlib import Path
 from vltool.errors import StoreError
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with a leading ~ as the home folder; as it is where ~ belongs to the name."""
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # there is no user of that name
+        return path
+
+
 def store_folder(path: str | Path, *, create: bool = False) -> Path:
     """The folder of a store named by itself or by its data.mdb. Raises StoreError where there is none."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     folder = path.parent if path.name == "data.mdb" else path
     if folder.is_file():
         raise StoreError(f"{folder}: a file; a feature store is a folder with data.mdb in it")
@@ -27,17 +36,23 @@ def store_folder(path: str | Path, *, create: bool = False) -> Path:
 
 def lock_for_writing(folder: Path) -> int:
     """Descriptor of the locked `write.lock`; the lock ends with the process at the latest."""
+    return lock(
+        folder / "write.lock",
+        f"{folder}: another process is writing this store. Wait for it, or write shards to stores of their own",
+    )
+
+
+def lock(file: Path, busy: str) -> int:
+    """Descriptor of a locked file, made if it is not there. Raises StoreError, saying `busy`, where it is locked."""
     try:
-        descriptor = os.open(folder / "write.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be written to: {error.strerror}") from error
+        raise StoreError(f"{file.parent}: cannot be written to: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise StoreError(
-            f"{folder}: another process is writing this store. Wait for it, or write shards to stores of their own"
-        ) from error
+        raise StoreError(busy) from error
     return descriptor
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def load_image(path: str | Path) -> ImageFile:
     """An image file read once: its pixels, name, size and hash. Raises DataError with the reason where it is none."""
     path = Path(path)
     try:
+        if not (path.is_file() or path.is_dir() or not path.exists()):
+            raise DataError(f"{path}: not a file, but a pipe, a socket or a device")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
@@ -66,10 +69,15 @@ def load_image(path: str | Path) -> ImageFile:
     return ImageFile(
         pixels=pixels,
         orientation=orientation,
-        name=path.name,
+        name=as_text(path.name),
         num_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+def as_text(name: str) -> str:
+    """A file's name that can be stored and shown: bytes in it that are not UTF-8 become \\x.. escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def decode_image(data: bytes, *, where: str) -> np.ndarray:

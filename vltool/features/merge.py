@@ -12,7 +12,7 @@ from typing import Any
 from vltool.errors import DataError, StoreError
 from vltool.features import record
 from vltool.features.failures import Failures
-from vltool.features.folder import store_folder
+from vltool.features.folder import expanded, store_folder
 from vltool.features.header import IDENTITY
 from vltool.features.store import RegionStore
 
@@ -44,7 +44,7 @@ def merge(
     folders = [store_folder(path) for path in stores]
     if not folders:
         raise DataError("no stores to merge: name one or more")
-    target = Path(out).expanduser()
+    target = expanded(out)
     target = target.parent if target.name == "data.mdb" else target
     if target.resolve() in {folder.resolve() for folder in folders}:
         raise DataError(f"{target}: one of the stores to merge; choose another --out")

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from vltool.errors import DataError
+from vltool.features.folder import expanded
+from vltool.features.formats.format import put_in_place
 from vltool.features.store import RegionStore
 
 
@@ -61,8 +64,12 @@ def save_npz(path: str | Path, image_id: str, out: str | Path) -> None:
     names = ("features", "boxes", "classes", "scores", "attributes", "attribute_scores")
     arrays = {name: getattr(regions, name) for name in names}
     arrays = {name: np.zeros(0, np.float32) if array is None else array for name, array in arrays.items()}
-    out = Path(out)
+    out = expanded(out)
     unfinished = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    with unfinished.open("wb") as file:
-        np.savez(file, **arrays, height=np.int64(regions.height), width=np.int64(regions.width))
-    unfinished.replace(out)
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays, height=np.int64(regions.height), width=np.int64(regions.width))
+        put_in_place(unfinished, out)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise DataError(f"{out}: cannot be written: {error.strerror}. Check the path and that there is room") from error

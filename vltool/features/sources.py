@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vltool.errors import ConfigError, DataError
-from vltool.features.images import IMAGE_SUFFIXES
+from vltool.features.folder import expanded
+from vltool.features.images import IMAGE_SUFFIXES, as_text
 
 PLACEHOLDERS = {
     "stem": "the file's name without its suffix",
@@ -45,9 +46,9 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
 def paths_of(source: str | Path) -> Iterator[Path]:
     text = str(source)
     if text.startswith("@"):
-        yield from paths_in_list(Path(text[1:]).expanduser())
+        yield from paths_in_list(expanded(text[1:]))
         return
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         images = sorted(images_below(path))
         if not images:
@@ -60,9 +61,24 @@ def paths_of(source: str | Path) -> Iterator[Path]:
 
 
 def images_below(folder: Path) -> Iterator[Path]:
-    """Files with an image suffix in a folder and its folders; hidden ones are left out."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    """Files with an image suffix in a folder and its folders, each folder once; hidden ones are left out.
+
+    Raises DataError for a folder that cannot be read: its pictures would be missed in silence.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot read this folder: {error.strerror}") from error
+
+    seen = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = []
+        for name in sorted(visible, key=lambda name: (os.path.islink(os.path.join(place, name)), name)):
+            # Links may lead round in circles, and come after the folders themselves.
+            real = os.path.realpath(os.path.join(place, name))
+            if real not in seen:
+                seen.add(real)
+                folders.append(name)
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 yield Path(place, name)
@@ -70,7 +86,7 @@ def images_below(folder: Path) -> Iterator[Path]:
 
 def paths_in_list(file: Path) -> Iterator[Path]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise DataError(f"@{file}: cannot read the list of images: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -79,7 +95,7 @@ def paths_in_list(file: Path) -> Iterator[Path]:
     if not names:
         raise DataError(f"@{file}: the list of images is empty")
     for name in names:
-        path = Path(name).expanduser()
+        path = expanded(name)
         beside = file.parent / path
         yield beside if not path.exists() and beside.exists() else path
 
@@ -87,10 +103,13 @@ def paths_in_list(file: Path) -> Iterator[Path]:
 def check_pattern(pattern: str) -> None:
     """Raises ConfigError unless an image-id pattern tells pictures apart and uses known placeholders."""
     try:
-        names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+        fields = [field for field in string.Formatter().parse(pattern) if field[1] is not None]
     except ValueError as error:
         raise ConfigError(f"--image-id {pattern!r}: {error}") from error
+    names = [str(name) for _, name, _, _ in fields]
     unknown = [name for name in names if name not in PLACEHOLDERS]
+    if any(width or conversion for _, _, width, conversion in fields):
+        raise ConfigError(f"--image-id {pattern!r}: placeholders stand alone, as in coco:{{number}}, without : or !")
     if unknown or not names:
         known = "; ".join(f"{{{name}}} is {what}" for name, what in PLACEHOLDERS.items())
         wrong = f"{{{unknown[0]}}} is unknown" if unknown else "every picture would get the same id"
@@ -99,6 +118,7 @@ def check_pattern(pattern: str) -> None:
 
 def image_id_of(path: Path, pattern: str) -> str | None:
     """The id of a picture by a pattern as in `coco:{number}`; None if {number} is asked for and there are no digits."""
+    path = Path(as_text(str(path)))
     digits = re.findall(r"[0-9]+", path.stem)
     if "{number}" in pattern and not digits:
         return None

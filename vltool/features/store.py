@@ -201,10 +201,11 @@ class RegionStore:
         return decoded
 
     def __contains__(self, image_id: object) -> bool:
-        if not isinstance(image_id, str) or not image_id or image_id.startswith("\0"):
+        if not isinstance(image_id, str):
             return False
-        key = image_id.encode()
-        if len(key) > MAX_KEY_BYTES:
+        try:
+            key = key_of(image_id)
+        except DataError:
             return False
         if key in self._pending:
             return True
@@ -346,7 +347,10 @@ def encode_for(regions: RegionFeatures, source: Mapping[str, Any] | None, header
 
 
 def key_of(image_id: str) -> bytes:
-    key = image_id.encode()
+    try:
+        key = image_id.encode()
+    except UnicodeEncodeError:
+        key = b""
     if not key or key[:1] == b"\0" or len(key) > MAX_KEY_BYTES:
         raise DataError(f"image id {image_id!r:.80} cannot be stored: it needs 1 to {MAX_KEY_BYTES} bytes of text")
     return key

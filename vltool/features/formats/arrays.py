@@ -17,7 +17,17 @@ from vltool.errors import DataError
 from vltool.features.formats.format import Content
 
 # What decoding a damaged row may raise.
-DAMAGE = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 ROW_ARRAYS = ("classes", "scores", "attributes", "attribute_scores")
 
 
@@ -118,3 +128,5 @@ def check(content: Content) -> None:
         values = getattr(content, name)
         if values is not None and (values.shape != (len(features),) or values.dtype.kind not in "fiu"):
             raise DataError(f"{name} of shape {values.shape} and type {values.dtype} for {len(features)} regions")
+        if values is not None and not np.isfinite(values).all():
+            raise DataError(f"numbers that are not finite among its {name}")

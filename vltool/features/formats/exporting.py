@@ -5,7 +5,8 @@ from __future__ import annotations
 import string
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vltool.datasets.image_ids import number_of, stem_of
 from vltool.errors import ConfigError, DataError, StoreError, VltoolError
 from vltool.features import record
 from vltool.features.failures import Failures, failures_path
+from vltool.features.folder import expanded
 from vltool.features.formats import format_called
 from vltool.features.formats.format import About, Format
 from vltool.features.store import RegionStore
@@ -63,26 +65,26 @@ def export_features(
     Raises DataError where `dest` exists, and where a format needs pixels that the store does not know.
     """
     started = time.monotonic()
-    format, dest = format_called(format_name), Path(dest).expanduser()
+    format, dest = format_called(format_name), expanded(dest)
     counts: Counter[str] = Counter()
     with RegionStore.open(store_path) as store:
         name_of = Namer(format, key, same_format=store.header.get("source", {}).get("format") == format.name)
         places, about = survey(store)
         failures: Failures | None = None
         names: set[str] = set()
-        with format.write(dest, about) as writer:
+        with or_say_why(dest), format.write(dest, about) as writer:
             for number, place in enumerate(places):
                 try:
                     name = name_of(place)
                     if name in names:
                         raise DataError(f"a second picture called {name!r} there; give --key another pattern")
-                    regions, source = store.get(place.image_id), store.source(place.image_id)
+                    regions, source = read(store, place.image_id)
                     regions = completed(regions, format, counts, store)
                     writer.add(name, regions, source.get("extra", {}) if name_of.same_format else {})
                     names.add(name)
                     counts["written"] += 1
                     counts["regions"] += regions.num_regions
-                except (DataError, StoreError) as error:
+                except DataError as error:
                     if failures is None:
                         failures = Failures(dest, tried={str(store.path)})
                     failures.add(store.path, place.image_id, str(error))
@@ -104,6 +106,24 @@ def export_features(
         notes=[f"{name}: {count:,} images" for name, count in sorted(counts.items()) if " " in name],
         failures=None if failures is None else str(failures.path),
     )
+
+
+@contextmanager
+def or_say_why(dest: Path) -> Iterator[None]:
+    """Raises StoreError where the system refuses to write."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # h5py raises both
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"{dest}: cannot be written: {reason}. Is the disk full? Nothing of it is left") from error
+
+
+def read(store: RegionStore, image_id: str) -> tuple[RegionFeatures, dict[str, Any]]:
+    """A record and its source. Raises DataError where it is damaged: that is the picture's fault alone."""
+    try:
+        return store.get(image_id), store.source(image_id)
+    except StoreError as error:
+        raise DataError(str(error)) from error
 
 
 def survey(store: RegionStore) -> tuple[list[Place], About]:

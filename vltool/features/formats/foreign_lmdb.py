@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vltool.errors import DataError
+from vltool.errors import DataError, StoreError
 from vltool.features.environment import Environment, acquire, release
 from vltool.features.formats.format import About, Writer
 
@@ -92,7 +92,10 @@ class LmdbWriter(Writer):
             self.flush()
 
     def flush(self) -> None:
-        self.environment.write(lambda transaction: [transaction.put(*item) for item in self.pending.items()])
+        try:
+            self.environment.write(lambda transaction: [transaction.put(*item) for item in self.pending.items()])
+        except StoreError as error:
+            raise StoreError(f"{self.dest}: cannot be written, nothing of it is left: {error.__cause__}") from error
         self.pending.clear()
 
     def close(self) -> None:

@@ -6,8 +6,10 @@ others go on.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from vltool.errors import DataError
+from vltool.errors import DataError, VltoolError
+from vltool.features.folder import lock, unlock
 from vltool.structures import RegionFeatures
 
 
@@ -74,7 +77,14 @@ class Writer:
             raise DataError(f"{dest}: exists already; delete it, or choose another --out")
         self.dest, self.about = dest, about
         self.unfinished = dest.with_name(f"{dest.name}.unfinished")
+        self.lock_path = dest.with_name(f"{dest.name}.unfinished.lock")
         dest.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(
+            self.lock_path, f"{dest}: another process is writing it. Wait for it, or choose another --out"
+        )
+        if dest.exists():  # since the other process is through
+            self._unlock()
+            raise DataError(f"{dest}: exists already; delete it, or choose another --out")
         self._remove()
 
     def add(self, key: str, regions: RegionFeatures, extra: Mapping[str, Any]) -> None:
@@ -89,8 +99,12 @@ class Writer:
         """Closes the files of a writing that has failed."""
 
     def finish(self) -> None:
-        """Gives what was written its name."""
-        self.unfinished.replace(self.dest)
+        """Gives what was written its name, once it is on the disk."""
+        put_in_place(self.unfinished, self.dest)
+
+    def _unlock(self) -> None:
+        self.lock_path.unlink(missing_ok=True)
+        unlock(self._lock)
 
     def _remove(self) -> None:
         if self.unfinished.is_dir():
@@ -104,12 +118,28 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-            self.finish()
-        else:
-            self.release()
-            self._remove()
+        whole = False
+        try:
+            if error is None:
+                self.close()
+                self.finish()
+                whole = True
+        finally:
+            if not whole:
+                with suppress(OSError, RuntimeError, VltoolError):  # what failed to be written fails to be closed
+                    self.release()
+                self._remove()
+            self._unlock()
+
+
+def put_in_place(unfinished: Path, dest: Path) -> None:
+    """Renames what was written once it is on the disk, so that not even a power cut leaves half of it as `dest`."""
+    if unfinished.is_dir():
+        os.sync()  # it may be a hundred thousand files
+    else:
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+    unfinished.replace(dest)
 
 
 class Format:

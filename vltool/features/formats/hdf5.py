@@ -13,7 +13,10 @@ and train36_imgid2idx.pkl, a pickle of {picture's number: row}. The picture's si
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,10 +28,11 @@ import numpy as np
 from vltool import plain_pickle
 from vltool.errors import DataError
 from vltool.features.formats.arrays import shares
-from vltool.features.formats.format import About, Content, Entry, Format, Writer
+from vltool.features.formats.format import About, Content, Entry, Format, Writer, put_in_place
 from vltool.structures import RegionFeatures
 
 CHUNK_BYTES = 2**20
+UNWRITTEN_BYTES = 16 * 2**20  # what HDF5 may still hold of all datasets; it cannot bear a full disk
 
 
 class Hdf5Format(Format):
@@ -144,10 +148,10 @@ class Hdf5Writer(Writer):
     map_ending: str
 
     def __init__(self, dest: Path, about: About) -> None:
-        super().__init__(dest, about)
         self.map_path = dest.with_name(f"{dest.stem}{self.map_ending}")
-        if self.map_path.exists():
+        if self.map_path.exists() and not dest.exists():
             raise DataError(f"{self.map_path}: exists already; delete it, or choose another --out")
+        super().__init__(dest, about)
         self.rows: dict[int | str, int] = {}
         self.file = h5py.File(self.unfinished, "w")
 
@@ -158,13 +162,19 @@ class Hdf5Writer(Writer):
         self.file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunk)
 
     def append(self, name: str, rows: np.ndarray) -> None:
+        if shutil.disk_usage(self.dest.parent).free < UNWRITTEN_BYTES + rows.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         dataset = self.file[name]
         start = len(dataset)
         dataset.resize(start + len(rows), axis=0)
         dataset[start:] = rows
 
-    def note(self, key: str) -> None:
-        self.rows[int(key) if key.isdecimal() else key] = len(self.rows)
+    def name_of(self, key: str) -> int | str:
+        """The picture's name in the file of rows. Raises DataError for a number that another name has too."""
+        name = int(key) if key.isdecimal() else key
+        if name in self.rows:
+            raise DataError(f"a second picture of the number {name} there; give --key another pattern")
+        return name
 
     def close(self) -> None:
         self.file.close()
@@ -177,7 +187,7 @@ class Hdf5Writer(Writer):
     def finish(self) -> None:
         unfinished = self.map_path.with_name(f"{self.map_path.name}.unfinished")
         self.save_rows(unfinished)
-        unfinished.replace(self.map_path)
+        put_in_place(unfinished, self.map_path)
         super().finish()
 
 
@@ -192,13 +202,13 @@ class DcnWriter(Hdf5Writer):
             self.make(name, "<i8")
 
     def add(self, key: str, regions: RegionFeatures, extra: Mapping[str, Any]) -> None:
-        first = len(self.file["features"])
+        name_there, first = self.name_of(key), len(self.file["features"])
         self.append("boxes", regions.boxes)
         self.append("features", regions.features)
         numbers = (first, first + regions.num_regions - 1, regions.height, regions.width)
         for name, number in zip(("img_start_idx", "img_end_idx", "image_h", "image_w"), numbers, strict=True):
             self.append(name, np.array([number]))
-        self.note(key)
+        self.rows[name_there] = len(self.rows)
 
     def save_rows(self, path: Path) -> None:
         import torch
@@ -218,10 +228,11 @@ class HengyuanWriter(Hdf5Writer):
     def add(self, key: str, regions: RegionFeatures, extra: Mapping[str, Any]) -> None:
         if regions.num_regions != self.about.usual_count:
             raise DataError(f"{regions.num_regions} regions, but all pictures need {self.about.usual_count} here")
+        name_there = self.name_of(key)
         self.append("image_features", regions.features[None].astype(np.float32))
         self.append("image_bb", regions.boxes[None])
         self.append("spatial_features", shares(regions.boxes, regions.height, regions.width)[None])
-        self.note(key)
+        self.rows[name_there] = len(self.rows)
 
     def save_rows(self, path: Path) -> None:
         path.write_bytes(plain_pickle.dumps(self.rows))

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from vltool.datasets.image_ids import ImageNamer
-from vltool.errors import ConfigError, DataError, VltoolError
+from vltool.errors import ConfigError, DataError, StoreError, VltoolError
 from vltool.features.failures import Failures
+from vltool.features.folder import expanded
 from vltool.features.formats import format_called
 from vltool.features.formats.arrays import DAMAGE, at_size, check
 from vltool.features.formats.format import Content, Entry, Format
@@ -77,10 +78,10 @@ def import_features(
     can be read, StoreError where the store holds features of another origin.
     """
     format = format_called(format_name)
-    source = Path(source).expanduser()
+    source = expanded(source)
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
-    importer = Importer(format, source, Path(store_path), image_id_pattern, dtype, origin, sizes or {})
+    importer = Importer(format, source, expanded(store_path), image_id_pattern, dtype, origin, sizes or {})
     with importer:
         for entry in entries_of(format, source):
             importer.take(entry)
@@ -150,12 +151,16 @@ class Importer:
                 self.counts["skipped"] += 1
                 return
             content = self.read(entry, image_id)
-            store = self.store_for(content)
-            regions = RegionFeatures(image_id, **arrays_of(content))
-            data = encode_for(regions, self.source_of(entry, content), store.header)
         except ConfigError:
             raise
         except VltoolError as error:
+            self.fail(entry, image_id, str(error))
+            return
+        store = self.store_for(content)  # raises where there can be no store, which is no fault of the row
+        try:
+            regions = RegionFeatures(image_id, **arrays_of(content))
+            data = encode_for(regions, self.source_of(entry, content), store.header)
+        except StoreError as error:
             self.fail(entry, image_id, str(error))
             return
         store.put_encoded(image_id, data, regions.num_regions)
@@ -184,11 +189,11 @@ class Importer:
         """The content of a row, checked, with boxes in pixels. Raises DataError where it is damaged."""
         try:
             content = entry.read()
+            check(content)
         except VltoolError:
             raise
         except DAMAGE as error:
             raise DataError(f"damaged: {error!r:.200}") from error
-        check(content)
         if content.height is None:
             width_height = self.sizes.get(image_id)
             content = at_size(content, None if width_height is None else (width_height[1], width_height[0]))

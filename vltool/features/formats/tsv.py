@@ -41,8 +41,10 @@ class TsvFormat(Format):
         with source.open("rb") as file:
             for number, line in enumerate(file):
                 start += len(line)
+                if not line.strip():  # csv's readers pass over blank lines
+                    continue
                 total = max(number + 1, round(size * (number + 1) / start))
-                key = line[:200].split(b"\t")[0].strip().decode(errors="replace")
+                key = line.partition(b"\t")[0][:1000].strip().decode(errors="replace")
                 yield Entry(key, f"line {number + 1}", number, total, partial(self.parse, line))
 
     def parse(self, line: bytes) -> Content:

@@ -42,7 +42,9 @@ class VinvlTsv(Format):
             for number, line in enumerate(file):
                 start += len(line)
                 total = max(number + 1, round(size * (number + 1) / start))
-                key = line[:200].split(b"\t")[0].decode(errors="replace")
+                if not line.strip():
+                    continue
+                key = line.partition(b"\t")[0][:1000].decode(errors="replace")
                 yield Entry(key, f"line {number + 1}", number, total, partial(self.parse, key, line, predictions))
 
     def parse(self, key: str, line: bytes, predictions: Predictions) -> Content:
