@@ -33,7 +33,6 @@ from vltool.detectors.faster_rcnn.checkpoint import (
 from vltool.detectors.faster_rcnn.heads import AttributeHead
 from vltool.detectors.faster_rcnn.yaml_file import load_yaml
 from vltool.detectors.frame import Frame
-from vltool.detectors.load import HOW_TO_GET_DETECTRON2
 from vltool.detectors.names import check_names
 from vltool.detectors.precision import full_float32
 from vltool.errors import CheckpointError, ConfigError
@@ -180,7 +179,7 @@ def load_detectron2(
 ) -> Detectron2Detector:
     """A detector run by detectron2. Weights are read without running anything in them; `fold` has no meaning here.
 
-    Raises ConfigError where detectron2 is missing or refuses the configuration, CheckpointError for weights that
+    Raises ConfigError where detectron2 refuses the configuration, CheckpointError for weights that
     do not belong to it.
     """
     if precision not in ("auto", "float32"):
@@ -217,10 +216,8 @@ def read_cfg(config_file: str | Path, device: str) -> tuple[Any, bool]:
 
     The heads of grid-feats-vqa are detectron2's with an attribute head beside them, which is run here.
     """
-    try:
-        from detectron2.config import CfgNode, get_cfg
-    except ImportError as error:
-        raise ConfigError(f"detectron2 is not installed here: {error}. {HOW_TO_GET_DETECTRON2}") from error
+    from detectron2.config import CfgNode, get_cfg
+
     cfg = get_cfg()
     cfg.MODEL.ATTRIBUTE_ON = False
     cfg.INPUT.MAX_ATTR_PER_INS = 16

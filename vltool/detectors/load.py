@@ -65,6 +65,9 @@ def load_detector(
     )
     if backend == "auto":
         return load_by_choice(options, precision=precision, say=say)
+    reason = why_no_detectron2() if backend == "detectron2" else ""
+    if reason:
+        raise ConfigError(f"--backend detectron2: {reason}. {HOW_TO_GET_DETECTRON2}")
     say(f"backend {backend}, as asked for")
     return resolve(BACKENDS, backend, kind="detector backend")(*options)
 
