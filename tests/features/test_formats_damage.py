@@ -19,9 +19,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from vltool import plain_pickle
 from vltool.cli.app import app
 from vltool.errors import DataError
-from vltool import plain_pickle
 from vltool.features.formats.arrays import write_npy, write_npz
 from vltool.features.formats.importing import import_features
 from vltool.features.store import RegionStore
@@ -106,6 +106,60 @@ def test_damaged_and_doubled_rows_are_listed_and_the_rest_is_stored(tmp_path: Pa
     again = import_features("bottom-up-tsv", source, tmp_path / "s")
     assert (again.stored, again.skipped, again.failed) == (0, 2, 9)
     assert len((tmp_path / "s.failures.jsonl").read_text().splitlines()) == 9
+
+
+def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    source = tmp_path / "a.tsv"
+    source.write_text("\n".join([tsv_line(1), "", tsv_line(2), "", ""]))
+    result = import_features("bottom-up-tsv", source, tmp_path / "s")
+    assert (result.images, result.stored, result.failed) == (2, 2, 0)
+
+
+def test_names_of_uniter_without_a_year_are_cocos(tmp_path: Path) -> None:
+    folder = tmp_path / "npz"
+    folder.mkdir()
+    values = {"features": features(1), "norm_bb": np.full((2, 6), 0.5), "conf": np.ones(2)}
+    (folder / "coco_000000000007.npz").write_bytes(write_npz(values))
+    import_features("uniter-npz", folder, tmp_path / "s")
+    with RegionStore.open(tmp_path / "s") as store:
+        assert store.image_ids() == ["coco:7"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objects": np.array([1.0, np.nan])},
+        {"objects_conf": np.array([0.5, np.inf])},
+        {"boxes": np.full((2, 4), 1e300)},
+        {"features": np.full((2, WIDTH), 1e300)},
+    ],
+)
+def test_numbers_that_no_record_can_hold_are_listed(changes: dict[str, Any], tmp_path: Path) -> None:
+    source = write_lmdb(tmp_path / "lmdb", {b"1": value(1), b"2": value(2, **changes)})
+    result = import_features("vilbert-lmdb", source, tmp_path / "s")
+    assert (result.stored, result.failed) == (1, 1) and "not finite" in failures(tmp_path / "s")["coco:2"]
+
+
+@pytest.mark.parametrize("changes", [{"x": np.array({"a": 1}, object)}, {"info": {"objects_id": None, "attrs_id": {}}}])
+def test_things_that_are_no_arrays_are_listed(changes: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "npz").mkdir()
+    good = {"x": features(1), "bbox": BOXES, "image_h": np.int64(48), "image_w": np.int64(64)}
+    np.savez(tmp_path / "npz" / "1.npz", **good)
+    np.savez(tmp_path / "npz" / "2.npz", **{**good, **changes})
+    result = import_features("milvlg-npz", tmp_path / "npz", tmp_path / "s")
+    assert (result.stored, result.failed) == (1, 1)
+
+
+def test_half_a_size_is_no_size(tmp_path: Path) -> None:
+    folder = tmp_path / "vinvl"
+    folder.mkdir()
+    rows = np.concatenate([features(1), np.full((2, 6), 0.5, np.float32)], axis=1)
+    (folder / "features.tsv").write_text(f"1\t2\t{base64.b64encode(rows.tobytes()).decode()}\n")
+    objects = [{"class": "cat", "rect": [0, 0, 5, 5], "conf": 0.5}] * 2
+    (folder / "predictions.tsv").write_text("1\t" + json.dumps({"objects": objects, "image_h": 48}) + "\n")
+    import_features("vinvl-tsv", folder, tmp_path / "s")
+    with RegionStore.open(tmp_path / "s") as store:
+        assert (store.get("coco:1").height, store.get("coco:1").width) == (1, 1)
 
 
 def test_line_ends_are_kept(tmp_path: Path) -> None:

@@ -329,6 +329,23 @@ def test_flipped_bit_is_found_by_verify_and_get(path: Path) -> None:
         assert store.get("coco:2").num_regions == 3
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"images"', b'"imagas"', "its state is damaged"),
+        (b'{"images": 3', b'["images": 3', "its header is damaged"),
+        (b'"recipe"', b'"recipa"', "its header is damaged: no recipe in it"),
+    ],
+)
+def test_damaged_header_or_state_is_an_error_not_a_bug(path: Path, old: bytes, new: bytes, message: str) -> None:
+    make_store(path, count=3)
+    data = (path / "data.mdb").read_bytes()
+    assert old in data
+    (path / "data.mdb").write_bytes(data.replace(old, new))
+    with pytest.raises(StoreError, match=message):
+        info(path)
+
+
 def test_lost_page_is_an_error_not_a_crash(path: Path) -> None:
     make_store(path, count=300)
     data = (path / "data.mdb").read_bytes()

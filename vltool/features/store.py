@@ -25,7 +25,7 @@ from vltool.errors import DataError, StoreError
 from vltool.features import record
 from vltool.features.environment import Environment, acquire, release
 from vltool.features.folder import lock_for_writing, store_folder, unlock
-from vltool.features.header import FORMAT, VERSION, check_same_origin
+from vltool.features.header import FORMAT, IDENTITY, VERSION, check_same_origin
 from vltool.structures import ImageId, RegionFeatures
 
 HEADER_KEY, STATE_KEY = b"\0header", b"\0state"
@@ -251,7 +251,11 @@ class RegionStore:
     @property
     def state(self) -> dict[str, Any]:
         """Committed so far: {"images", "regions", "complete"}."""
-        return self._read_json(STATE_KEY) or {"images": 0, "regions": 0, "complete": False}
+        state = {"images": 0, "regions": 0, "complete": False}
+        found = self._read_json(STATE_KEY) or state
+        if state.keys() - found.keys():
+            raise StoreError(f"{self.path}: its state is damaged: {found}; extract the features again")
+        return found
 
     @property
     def feature_dim(self) -> int:
@@ -266,18 +270,21 @@ class RegionStore:
     def _read_json(self, key: bytes) -> dict[str, Any] | None:
         with self.environment.reading() as transaction:
             data = transaction.get(key)
-            return None if data is None else json.loads(bytes(data))
+            try:
+                return None if data is None else dict(json.loads(bytes(data)))
+            except (TypeError, ValueError) as error:
+                raise StoreError(f"{self.path}: its header is damaged: {error}; extract the features again") from error
 
     def _read_header(self) -> dict[str, Any]:
-        try:
-            header = self._read_json(HEADER_KEY)
-        except ValueError as error:
-            raise StoreError(f"{self.path}: its header is damaged: {error}; extract the features again") from error
+        header = self._read_json(HEADER_KEY)
         if header is None or header.get("format") != FORMAT:
             raise StoreError(
                 f"{self.path}: an LMDB database, but not a vltool feature store. "
                 f"If other tools wrote it, run: vltool features import FORMAT {self.path} --out STORE"
             )
+        missing = [name for name in (*IDENTITY, "version", "detector", "class_names") if name not in header]
+        if missing:
+            raise StoreError(f"{self.path}: its header is damaged: no {missing[0]} in it; extract the features again")
         if header["version"] > VERSION:
             raise StoreError(f"{self.path}: written by a newer vltool (format {header['version']}); update vltool")
         return header

@@ -117,7 +117,7 @@ def check(content: Content) -> None:
         raise DataError(f"features of shape {features.shape} and type {features.dtype}, expected (regions, width)")
     if boxes.shape != (len(features), 4) or boxes.dtype.kind not in "fiu":
         raise DataError(f"boxes of shape {boxes.shape} for {len(features)} regions, expected ({len(features)}, 4)")
-    if not np.isfinite(features).all() or not np.isfinite(boxes).all():
+    if not (finite(features) and finite(boxes)):
         raise DataError("numbers that are not finite among its features or boxes")
     if (boxes[:, 2:] < boxes[:, :2]).any():
         row = int(np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))[0])
@@ -128,5 +128,11 @@ def check(content: Content) -> None:
         values = getattr(content, name)
         if values is not None and (values.shape != (len(features),) or values.dtype.kind not in "fiu"):
             raise DataError(f"{name} of shape {values.shape} and type {values.dtype} for {len(features)} regions")
-        if values is not None and not np.isfinite(values).all():
+        if values is not None and not finite(values):
             raise DataError(f"numbers that are not finite among its {name}")
+
+
+def finite(values: np.ndarray) -> bool:
+    """Whether all numbers are, and can be float32."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(np.float32)).all())

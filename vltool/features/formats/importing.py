@@ -32,7 +32,7 @@ from vltool.features.store import RegionStore, encode_for
 from vltool.structures import ImageId, RegionFeatures
 
 DEFAULT_IMAGE_ID = "coco:{number}"
-COCO_NAME = re.compile(r"(?:.*[/\\])?(?:coco_[a-z0-9]+_)?\d+(\.\w+)?", re.IGNORECASE)
+COCO_NAME = re.compile(r"(?:.*[/\\])?(?:coco_(?:[a-z0-9]+_)?)?\d+(\.\w+)?", re.IGNORECASE)
 MOST_HASHED = 2**30  # bytes; of larger files, size and time of change count
 PER_REGION = ("classes", "scores", "attributes", "attribute_scores")
 
@@ -322,5 +322,5 @@ def read_sizes(path: str | Path) -> dict[str, tuple[int, int]]:
     try:
         sizes = json.loads(Path(path).read_text(encoding="utf-8"))
         return {image_id: (int(width), int(height)) for image_id, (width, height) in sizes.items()}
-    except (AttributeError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f'{path}: expected JSON, {{"coco:391895": [width, height]}}: {error}') from error

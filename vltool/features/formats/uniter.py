@@ -38,7 +38,7 @@ def content_of(values: Mapping[str, Any]) -> Content:
         raise DataError(f"has no {missing[0]}; it has {', '.join(values) or 'nothing'}")
     arrays = {name: np.asarray(values[name]) for name in KNOWN & set(values)}
     boxes = arrays["norm_bb"]
-    if boxes.ndim != 2 or boxes.shape[1] < 4:
+    if boxes.ndim != 2 or boxes.shape[1] < 4 or boxes.dtype.kind not in "fiu":
         raise DataError(f"norm_bb of shape {boxes.shape}, expected (regions, 6)")
     classes = None
     if "soft_labels" in arrays:
@@ -50,7 +50,7 @@ def content_of(values: Mapping[str, Any]) -> Content:
     sides = {"box_sides": to_base64(boxes[:, 4:6], "<f2").decode()} if boxes.shape[1] >= 6 else {}
     return Content(
         arrays["features"],
-        boxes[:, :4].astype(np.float32),
+        boxes[:, :4],
         height=None,
         width=None,
         classes=classes,
@@ -182,7 +182,7 @@ class UniterLmdb(Uniter):
 def names_in(data: bytes) -> list[bytes]:
     try:
         names = json.loads(data)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise DataError(f"its entry '__keys__' is not JSON: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError("its entry '__keys__' is not a list of names")

@@ -65,7 +65,9 @@ class VinvlTsv(Format):
         if len(found["objects"]) != count:
             raise DataError(f"{count} regions in features.tsv, but {len(found['objects'])} in predictions.tsv")
         height, width = found.get("image_h"), found.get("image_w")
-        if height is not None and width is not None:
+        if height is None or width is None:
+            height = width = None
+        else:
             boxes = np.array([item["rect"] for item in found["objects"]], np.float32)
         return Content(
             features,
@@ -116,7 +118,7 @@ def class_names_in(text: bytes) -> list[Any]:
     try:
         value = json.loads(text)
         return [item["class"] for item in (value if isinstance(value, list) else value["objects"])]
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, RecursionError, TypeError, ValueError):
         return []
 
 
