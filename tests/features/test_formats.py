@@ -7,6 +7,7 @@ import errno
 import filecmp
 import json
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -284,6 +285,13 @@ def test_a_file_that_another_process_writes_is_left_to_it(store: Path, tmp_path:
     unlock(held)
     export_features("lxmert-tsv", store, tmp_path / "a.tsv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tsv", "features.lmdb"]
+
+
+def test_a_record_with_a_damaged_header_is_listed_and_left_out(store: Path, tmp_path: Path) -> None:
+    data = (store / "data.mdb").read_bytes()
+    (store / "data.mdb").write_bytes(re.sub(rb'"image_id":( ?"coco:42")', rb'"image_id";\1', data))
+    result = export_features("lxmert-tsv", store, tmp_path / "a.tsv")
+    assert (result.written, result.failed) == (2, 1) and "'coco:42' is damaged" in failed(tmp_path / "a.tsv")
 
 
 def test_a_store_that_cannot_be_made_is_no_fault_of_the_rows(store: Path, tmp_path: Path) -> None:

@@ -224,7 +224,10 @@ class RegionStore:
         with self.environment.reading() as transaction:
             cursor = transaction.cursor()
             keys = [bytes(key) for key in cursor.iternext(values=False) if bytes(key[:1]) != b"\0"]
-        return [ImageId(key.decode()) for key in sorted([*keys, *self._pending])]
+        try:
+            return [ImageId(key.decode()) for key in sorted([*keys, *self._pending])]
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{self.path}: an image id is damaged: {error}. Copy the store again") from error
 
     def __iter__(self) -> Iterator[RegionFeatures]:
         return (self.get(image_id) for image_id in self.image_ids())

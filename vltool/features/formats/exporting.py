@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -133,15 +134,19 @@ def survey(store: RegionStore) -> tuple[list[Place], About]:
         for key, data in transaction.cursor().iternext():
             if bytes(key[:1]) == b"\0":
                 continue
-            header, _ = record.read_header(data)
-            source = header["source"]
-            num_regions[header["arrays"]["features"][1][0]] += 1
-            name = str(source.get("name", ""))
-            places.append(Place(str(source.get("file", "")), int(source.get("row", 0)), header["image_id"], name))
+            image_id = bytes(key).decode(errors="replace")
+            try:
+                header, _ = record.read_header(data)
+                source = header["source"]
+                place = Place(source.get("file", ""), source.get("row", 0), image_id, source.get("name", ""))
+                num_regions[header["arrays"]["features"][1][0]] += 1
+            except (AttributeError, LookupError, TypeError, ValueError, struct.error):
+                place = Place("", 0, image_id, "")  # damaged: said so when it is read
+            places.append(place)
     if not places:
         raise StoreError(f"{store.path}: holds no images; nothing to write")
-    places.sort(key=lambda place: (place.file, place.row, place.image_id))
-    usual_count = num_regions.most_common(1)[0][0]
+    places.sort(key=lambda place: (str(place.file), int(place.row), place.image_id))
+    usual_count = next((count for count, _ in num_regions.most_common(1)), 0)
     return places, About(len(places), usual_count, store.feature_dim, tuple(store.header["class_names"]))
 
 
