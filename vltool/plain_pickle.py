@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,83 @@ def latin1_bytes(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+class PlainDtype:
+    """Stands for `numpy.dtype` while a pickle is read: numbers, text of fixed width, and plain values as objects.
+
+    numpy's own takes whatever state a pickle gives it, and a wrong one sends it to memory that is not its own.
+    """
+
+    KINDS = re.compile(r"[<>|=]?([biufc][1-9]\d?|[SU]\d{0,6}|\?|O8?)")
+
+    def __init__(self, text: str, *_: Any) -> None:
+        if isinstance(text, bytes):
+            text = text.decode("latin1")
+        if not isinstance(text, str) or not self.KINDS.fullmatch(text):
+            raise DataError(f"its pickle holds an array of {text!r:.40}, which is not plain data: refused")
+        self.dtype = np.dtype(text)
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
+            raise DataError("its pickle holds an array of records, which is not plain data: refused")
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class PlainArray(np.ndarray):
+    """Stands for `numpy.ndarray` while a pickle is read; numpy checks that bytes and shape agree."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, kind, is_fortran, data = state
+        expected: Any = list if real_dtype(kind).hasobject else (bytes, bytearray, str)
+        if not isinstance(data, expected):
+            raise DataError(f"its pickle holds an array whose content is a {type(data).__name__}: refused")
+        super().__setstate__((version, shape, real_dtype(kind), is_fortran, data))
+
+
+def real_dtype(kind: Any) -> np.dtype:
+    if not isinstance(kind, PlainDtype):
+        raise DataError(f"its pickle holds an array of {type(kind).__name__}: refused")
+    return kind.dtype
+
+
+def empty_array(kind: Any, *_: Any) -> PlainArray:
+    """Stands for `_reconstruct`, which makes the array that a state is then given to."""
+    if kind is not PlainArray:
+        raise DataError(f"its pickle asks for an array of class {kind!r:.60}, which is not plain data: refused")
+    return np.ndarray.__new__(PlainArray, (0,))
+
+
+def scalar(kind: Any, data: bytes | str) -> Any:
+    """Stands for numpy's `scalar`: one number."""
+    dtype = real_dtype(kind)
+    if dtype.hasobject:
+        raise DataError("its pickle holds an object as a number: refused")
+    data = data.encode("latin1") if isinstance(data, str) else data
+    if len(data) != dtype.itemsize:
+        raise DataError(f"its pickle holds a number of {len(data)} bytes, expected {dtype.itemsize}")
+    return np.frombuffer(data, dtype)[0]
+
+
+def from_buffer(data: Any, kind: Any, shape: tuple[int, ...], order: str) -> np.ndarray:
+    """Stands for numpy's `_frombuffer`: an array whose bytes come first."""
+    if real_dtype(kind).hasobject:
+        raise DataError("its pickle holds objects as bytes: refused")
+    return np.frombuffer(data, real_dtype(kind)).reshape(shape, order="F" if order == "F" else "C")
+
+
 ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("_codecs", "encode"): latin1_bytes,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): PlainArray,
+    ("numpy", "dtype"): PlainDtype,
     **{
         (module, name): kind
         for module in ("builtins", "__builtin__")
         for name, kind in {"bytearray": bytearray, "set": set, "frozenset": frozenset, "complex": complex}.items()
     },
-    **{(f"{core}.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0] for core in NUMPY_CORES},
-    **{(f"{core}.multiarray", "scalar"): np.float64(0).__reduce__()[0] for core in NUMPY_CORES},
-    **{(f"{core}.numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0] for core in NUMPY_CORES},
+    **{(f"{core}.multiarray", "_reconstruct"): empty_array for core in NUMPY_CORES},
+    **{(f"{core}.multiarray", "scalar"): scalar for core in NUMPY_CORES},
+    **{(f"{core}.numeric", "_frombuffer"): from_buffer for core in NUMPY_CORES},
 }
 
 
@@ -61,11 +126,30 @@ class PlainUnpickler(pickle.Unpickler):
 def loads(data: bytes) -> Any:
     """The content of a pickle. Raises DataError where it holds more than plain data, or is damaged."""
     try:
-        return PlainUnpickler(data).load()
+        return as_numpy(PlainUnpickler(data).load())
     except DataError:
         raise
     except Exception as error:  # a damaged pickle fails in any way there is
         raise DataError(f"damaged pickle: {error!r:.200}") from error
+
+
+def as_numpy(value: Any) -> Any:
+    """The same with numpy's own arrays and dtypes in the place of those that stood for them."""
+    if isinstance(value, PlainArray):
+        array = value.view(np.ndarray)
+        if array.dtype.hasobject:
+            for place in np.ndindex(array.shape):
+                array[place] = as_numpy(array[place])
+        return array
+    if isinstance(value, PlainDtype):
+        return value.dtype
+    if isinstance(value, dict):
+        return {key: as_numpy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_numpy(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(as_numpy(item) for item in value)
+    return value
 
 
 def dumps(value: Any) -> bytes:

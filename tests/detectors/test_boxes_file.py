@@ -54,3 +54,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_wrong_contents_are_named(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_boxes(write(tmp_path, content), "xyxy", recipe="given-boxes")
+
+
+@pytest.mark.parametrize(
+    "boxes", ['[["1", "2", "3", "4"]]', "[[true, false, 3, 4]]", "[" * 20000, "[[1e999, 0, 1, 1]]"]
+)
+def test_what_only_looks_like_numbers_is_refused(tmp_path: Path, boxes: str) -> None:
+    (tmp_path / "b.json").write_text('{"file:a": ' + boxes + "}")
+    with pytest.raises(DataError, match=r"b\.json"):
+        read_boxes(tmp_path / "b.json", "xyxy", recipe="given-boxes")

@@ -345,3 +345,44 @@ print(tracemalloc.get_traced_memory()[1])
         assert (tmp_path / f"b{count}.tsv").read_bytes() == source.read_bytes()
         source.unlink()
     assert used[1] < used[0] + 2**20 < 40 * 2**20
+
+
+@pytest.mark.parametrize(
+    "state", [(3, "|", None, None, None, -1, -1, 63), (3, "<", (np.dtype("f4"), (2,)), None, None, 8, 4, 0)]
+)
+def test_a_dtype_with_a_state_of_its_own_reaches_no_memory_that_is_not_its(state: tuple[Any, ...]) -> None:
+    class Claims:
+        """A float64 that says it holds object references, or is an array itself."""
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return np.dtype, ("f8", False, True), state
+
+    class Array:
+        def __reduce__(self) -> tuple[Any, ...]:
+            maker, arguments, _ = np.zeros(1).__reduce__()
+            return maker, arguments, (1, (4,), Claims(), False, b"A" * 32)
+
+    data = pickle.dumps(Array(), protocol=2)
+    try:
+        found = plain_pickle.loads(data)
+    except DataError:
+        return
+    assert found.dtype == np.float64 and not found.dtype.hasobject and found.tobytes() == b"A" * 32
+
+
+@pytest.mark.parametrize("text", ["V8", "f4,f4", "O4", "M8[ns]", "f0"])
+def test_arrays_of_anything_but_plain_values_are_refused(text: str) -> None:
+    class Array:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return np.dtype, (text, False, True)
+
+    with pytest.raises(DataError, match="not plain data"):
+        plain_pickle.loads(pickle.dumps(Array(), protocol=2))
+
+
+def test_object_arrays_keep_plain_values_and_numpys_own_classes() -> None:
+    given = {"info": np.array({"id": 3, "boxes": np.ones((2, 4), ">f4")}, dtype=object), "n": np.float32(2.5)}
+    found = plain_pickle.loads(pickle.dumps(given, protocol=4))
+    assert type(found["info"]) is np.ndarray and type(found["info"][()]["boxes"]) is np.ndarray
+    np.testing.assert_array_equal(found["info"][()]["boxes"], np.ones((2, 4)))
+    assert found["n"] == 2.5

@@ -6,6 +6,7 @@ items failed.
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -76,6 +77,9 @@ def main() -> None:
         sys.stderr.write(f"vltool: {error}\n")
         sys.exit(2)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            sys.stderr.write(f"vltool: {error.filename or 'a file'}: {error.strerror}; make room and run it again\n")
+            sys.exit(2)
         if error.filename is None:
             raise
         sys.stderr.write(

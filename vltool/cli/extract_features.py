@@ -44,16 +44,22 @@ def command(
     json: Json = False,
 ) -> None:
     """Region features of images (files, folders, @lists) into an LMDB store. Running it again goes on."""
+    from vltool.detectors.detector import Detector
     from vltool.detectors.boxes_file import read_boxes
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract, parse_shard
 
     given = read_boxes(boxes, box_format, recipe=recipe)
+    part = parse_shard(shard)
     with Console() as console:
-        detector = load_detector(
-            backend=backend, config_file=config_file, weights=weights, precision=precision, say=console.say
-        )
-        console.say(f"detector {detector.name}, {detector.feature_dim}-d features, recipe {recipe}")
+
+        def detector() -> Detector:
+            found = load_detector(
+                backend=backend, config_file=config_file, weights=weights, precision=precision, say=console.say
+            )
+            console.say(f"detector {found.name}, {found.feature_dim}-d features, recipe {recipe}")
+            return found
+
         result = extract(
             sources,
             out,
@@ -66,14 +72,14 @@ def command(
             score_threshold=score_threshold,
             nms_threshold=nms_threshold,
             dtype=dtype,
-            shard=parse_shard(shard),
+            shard=part,
             workers=workers,
             batch_size=batch_size,
             on_error=on_error,
             progress=lambda done, total: console.progress("extracting region features", done, total),
         )
     if json:
-        print_json({**vars(result), "backend": detector.backend, "fingerprint": detector.fingerprint})
+        print_json(vars(result))
     else:
         print_lines(
             f"{out}: {result.stored:,} of {result.images:,} images stored, {result.skipped:,} were there, "

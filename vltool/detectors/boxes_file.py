@@ -34,8 +34,8 @@ def read_boxes(path: str | Path | None, box_format: str | None, *, recipe: str) 
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot read the boxes: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not a JSON file: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a JSON file of boxes: {error}") from error
     if not isinstance(content, Mapping):
         raise DataError(f"{path}: expected {{image_id: [[four numbers], ...]}}, found {type(content).__name__}")
     return {image_id: corners(boxes, box_format, f"{path}: {image_id}") for image_id, boxes in content.items()}
@@ -43,11 +43,14 @@ def read_boxes(path: str | Path | None, box_format: str | None, *, recipe: str) 
 
 def corners(boxes: object, box_format: str, where: str) -> np.ndarray:
     """(R, 4) float32 x1 y1 x2 y2 of boxes in either format. Raises DataError naming the first box that is none."""
+    numbers = isinstance(boxes, list) and all(
+        isinstance(box, list) and all(type(value) in (int, float) for value in box) for box in boxes
+    )
     try:
-        array = np.asarray(boxes, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(boxes if numbers else None, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected a list of boxes of four numbers each, found {boxes!r:.80}") from error
-    if array.size == 0:
+    if numbers and array.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
         raise DataError(f"{where}: expected a list of boxes of four numbers each, found {boxes!r:.80}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -125,7 +126,7 @@ def weights_named_in(config_file: Path) -> Path:
             f"{config_file}: MODEL.WEIGHTS = {named!r}: vltool downloads nothing; "
             "fetch that file and name it with --weights"
         )
-    for candidate in (Path(named).expanduser(), config_file.parent / named):
+    for candidate in (Path(os.path.expanduser(named)), config_file.parent / named):
         if candidate.is_file():
             return candidate
     raise CheckpointError(

@@ -42,13 +42,15 @@ class ExtractionResult:
     seconds: float
     images_per_second: float
     failures: str  # path of the JSON lines that list what failed
+    backend: str
+    fingerprint: str  # of the detector
 
 
 def extract(
     sources: Iterable[str | Path],
     store_path: str | Path,
     *,
-    detector: Detector,
+    detector: Detector | Callable[[], Detector],
     recipe: str = "bottom-up",
     image_id_pattern: str = "file:{stem}",
     boxes: Mapping[str, np.ndarray] | None = None,
@@ -65,7 +67,8 @@ def extract(
 ) -> ExtractionResult:
     """Region features of images into the store at `store_path`; pictures that it holds already are skipped.
 
-    sources: image files, folders, `@list.txt`. boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`.
+    sources: image files, folders, `@list.txt`. detector: or a function that loads one, called when all else is checked.
+    boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`.
     workers: processes; 0 is one a core, or this one alone on a GPU; 1 none but this one.
     batch_size: pictures of one size that go through the network together, in this process; 0 is 1, or 8 on a GPU.
     progress(done, total) is called after every picture.
@@ -77,6 +80,7 @@ def extract(
     rule = Recipe(recipe, min_boxes, max_boxes, score_threshold, nms_threshold)
     check_options(recipe, boxes, on_error, workers, batch_size)
     pictures = shard_of(name_pictures(find_images(sources), image_id_pattern), shard)
+    detector = detector() if callable(detector) else detector
     header = store_header(detector, rule, dtype)
     counts = {"stored": 0, "skipped": 0, "failed": 0, "regions": 0}
     with RegionStore.open_or_create(store_path, header) as store:
@@ -106,6 +110,8 @@ def extract(
         seconds=round(seconds, 3),
         images_per_second=round((counts["stored"] + counts["failed"]) / seconds, 2),
         failures=str(failures.path),
+        backend=detector.backend,
+        fingerprint=detector.fingerprint,
     )
 
 

@@ -6,6 +6,7 @@ detectron2's files are `{"model": {"backbone.stem.conv1.weight": array, ...}, ..
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     Raises CheckpointError where the file is missing, is not a checkpoint, or holds more than plain data.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such weights file. vltool downloads nothing: name a local file with --weights"

@@ -9,6 +9,7 @@ MODEL:
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _construct_tuple)
 
 def load_yaml(path: Path, *, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The nested mapping of a YAML file laid over that of the parents named in its `_BASE_`."""
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))
     if path.resolve() in children:
         raise ConfigError(f"{path}: _BASE_ leads back to this file: {' -> '.join(map(str, children))}")
     try:
@@ -54,7 +55,7 @@ def load_yaml(path: Path, *, children: tuple[Path, ...] = ()) -> dict[str, Any]:
             raise ConfigError(
                 f"{path}: _BASE_ = {parent!r}: vltool downloads nothing; save that file and name its path"
             )
-        parent_path = path.parent / Path(parent).expanduser()
+        parent_path = path.parent / os.path.expanduser(parent)
         merged = overlay(merged, load_yaml(parent_path, children=(*children, path.resolve())))
     return overlay(merged, content)
 
