@@ -248,6 +248,12 @@ def test_batch_in_which_one_picture_fails_stores_the_others(pictures: Path, dete
     assert failures_of(result.failures)[0]["image_id"] == "file:00003"
 
 
+def test_id_that_is_too_long_fails_its_picture_alone(pictures: Path, detector: Detector, tmp_path: Path) -> None:
+    result = extract([pictures], tmp_path / "s", detector=detector, image_id_pattern="file:" + "x" * 510 + "{stem}")
+    assert (result.stored, result.failed) == (0, 12)
+    assert "more than 511 bytes" in failures_of(result.failures)[0]["error"]
+
+
 def test_batches_in_several_processes_are_refused(pictures: Path, detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--batch-size 4 --workers 2: each of several processes"):
         extract([pictures], tmp_path / "s", detector=detector, workers=2, batch_size=4)

@@ -44,8 +44,8 @@ def command(
     json: Json = False,
 ) -> None:
     """Region features of images (files, folders, @lists) into an LMDB store. Running it again goes on."""
-    from vltool.detectors.detector import Detector
     from vltool.detectors.boxes_file import read_boxes
+    from vltool.detectors.detector import Detector
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract, parse_shard
 

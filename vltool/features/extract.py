@@ -19,7 +19,7 @@ from vltool.features.describe import Job, Outcome
 from vltool.features.failures import Failures
 from vltool.features.header import make_header
 from vltool.features.sources import Picture, find_images, name_pictures, parse_shard, shard_of
-from vltool.features.store import RegionStore
+from vltool.features.store import MAX_KEY_BYTES, RegionStore
 from vltool.features.worker import Setup
 
 __all__ = ["ExtractionResult", "extract", "parse_shard"]
@@ -164,6 +164,8 @@ def describe_all(
         reason = ""
         if picture.image_id is None:
             reason = f"{picture.path}: no digits in the file's name, as the --image-id pattern asks for"
+        elif len(picture.image_id.encode()) > MAX_KEY_BYTES:
+            reason = f"{picture.path}: its image id has more than {MAX_KEY_BYTES} bytes; choose a shorter --image-id"
         elif picture.image_id in store:
             check_stored_boxes(store, picture.image_id, boxes)
             yield picture, None
