@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "vltool"
 FLOORS = [
-    {"errors", "structures", "json_files", "plain_pickle", "provenance", "__init__"},
+    {"errors", "structures", "json_files", "yaml_files", "plain_pickle", "provenance", "__init__"},
     {"config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},
@@ -25,6 +25,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 ALLOWED_BESIDE = {
     ("config", "registry"),
     ("json_files", "errors"),
+    ("yaml_files", "errors"),
     ("plain_pickle", "errors"),
     ("splits", "datasets"),
     ("pipeline", "stages"),
