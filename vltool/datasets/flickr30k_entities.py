@@ -21,11 +21,12 @@ from vltool.datasets.entities_sentence import parse_sentence
 from vltool.datasets.id_lists import read_names
 from vltool.datasets.image_ids import ImageNamer, stem_of
 from vltool.datasets.records import GroundedCaption, Phrase
-from vltool.datasets.sources import Folder, decode, pick, read_text, require
+from vltool.datasets.sources import Folder, check_files, decode, pick, read_text, require
 from vltool.errors import DataError
 
 _SENTENCES = {str(number) for number in range(1, 100)}
 DEFAULT_IMAGE_ID = "flickr30k:{stem}"
+FILES = ("sentences", "annotations", "ids", "split", "unrelated")
 
 
 def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> list[GroundedCaption]:
@@ -36,6 +37,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
     every annotated picture is read; without `annotations` no phrase has boxes and height and width are 0.
     image_id: pattern of the pictures' ids (default: flickr30k:{stem}). Raises DataError.
     """
+    check_files(files, split, known=FILES)
     namer = ImageNamer(image_id or DEFAULT_IMAGE_ID)
     sentences = Folder(require(files, "sentences", split), ".txt")
     boxes_at = pick(files, "annotations", split)
@@ -94,6 +96,8 @@ def _read_picture(
         picture = parse_annotation(annotations.read(stem), annotations.file_of(stem))
     path = sentences.file_of(stem)
     lines = [line for line in decode(sentences.read(stem), path).split("\n") if line]
+    if not lines:
+        raise DataError(f"{path}: expected a sentence on every line, found none")
     for index, line in enumerate(lines):
         tokens, phrases = parse_sentence(line, Place(path, "sentence", index))
         grounded = tuple(

@@ -60,7 +60,8 @@ def prepare_tasks(config: RunConfig) -> PreparedTasks:
     for name, task_config in config.tasks.items():
         records, read = {}, {}
         for split in SPLITS:
-            found = [read_source(source) for source in getattr(task_config, split)]
+            sources = enumerate(getattr(task_config, split))
+            found = [read_source(source, place=f"tasks.{name}.{split}.{k}") for k, source in sources]
             records[split] = [record for source in found for record in source]
             read[split] = len(records[split])
         kind = resolve(TASKS, task_config.type or name, kind="task")
@@ -80,22 +81,26 @@ def prepare_tasks(config: RunConfig) -> PreparedTasks:
     return PreparedTasks(tasks, kept, tuple(counts), contamination)
 
 
-def read_source(source: SourceConfig) -> list[Any]:
-    """The records of one source, of the chosen pictures. Raises DataError or ConfigError."""
+def read_source(source: SourceConfig, *, place: str = "source") -> list[Any]:
+    """The records of one source, of the chosen pictures. Raises DataError or ConfigError, which name `place`.
+
+    place: the key of the source in the configuration.
+    """
     read = resolve(READERS, source.reader, kind="reader")
-    with without_collecting():
-        records = read(
-            files={name: Path(path) for name, path in source.files.items()},
-            split=source.split,
-            image_id=source.image_id,
-        )
+    try:
+        with without_collecting():
+            records = read(
+                files={name: Path(path) for name, path in source.files.items()},
+                split=source.split,
+                image_id=source.image_id,
+            )
+    except (DataError, ConfigError) as error:
+        raise type(error)(f"{place}: {error}") from error
+    if not records:
+        files = ", ".join(source.files.values())
+        raise DataError(f"{place}: nothing to use in {files}" + (f" (split {source.split})" if source.split else ""))
     if source.every == 1:
         return list(records)
-    if source.every < 1 or not all(0 <= k < source.every for k in source.keep):
-        raise ConfigError(
-            f"reader {source.reader}: keep {list(source.keep)} must lie in 0 … every - 1 ({source.every})"
-        )
-    records = list(records)
     order = {image_id: k for k, image_id in enumerate(sorted({record.image_id for record in records}))}
     return [record for record in records if order[record.image_id] % source.every in source.keep]
 
