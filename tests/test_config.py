@@ -156,7 +156,6 @@ def test_out_may_lie_below_data() -> None:
         (("training", "learning_rate"), float("nan")),
         (("training", "decay"), float("inf")),
         (("training", "checkpoint_every"), 0),
-        (("search", "grid", "batch_size"), [0]),
         (("search", "jobs"), -1),
         (("text", "min_count"), 0),
         (("text", "answer_threshold"), -1),

@@ -17,7 +17,7 @@ FLOORS = [
     {"evaluation"},
     {"training"},
     {"search"},
-    {"report", "pipeline", "stages"},
+    {"report", "pipeline", "stages", "stage_inputs"},
     {"cli"},
     {"__main__"},
 ]
@@ -29,6 +29,7 @@ ALLOWED_BESIDE = {
     ("plain_pickle", "errors"),
     ("splits", "datasets"),
     ("pipeline", "stages"),
+    ("stages", "stage_inputs"),
     ("stages", "report"),
 }
 ONLY_IN = {"detectron2": "detectors/detectron2.py", "ray": "engines/ray.py", "typer": "cli/", "rich": "cli/"}

@@ -148,10 +148,10 @@ class SplitsConfig:
 class GridConfig:
     """The values that the search tries (section 4.2 of the paper); a task's own grid replaces single lists."""
 
-    level: tuple[AtLeastOne, ...] = ()
-    batch_size: tuple[AtLeastOne, ...] = ()
-    num_updates: tuple[AtLeastOne, ...] = ()
-    step_size: tuple[AtLeastOne, ...] = ()
+    level: tuple[int, ...] = ()
+    batch_size: tuple[int, ...] = ()
+    num_updates: tuple[int, ...] = ()
+    step_size: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

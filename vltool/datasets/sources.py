@@ -33,8 +33,8 @@ def check_files(files: Mapping[str, Path], split: str, *, known: Sequence[str]) 
             )
     if split and all(name in known for name in files):  # of a split that none of several is named for, `pick` tells
         raise DataError(
-            f"split {split!r} chooses nothing: this reader's files are chosen by name ({split}_{known[0]}: …), and given "
-            f"are {', '.join(sorted(files)) or 'none'}. Leave split out, or name the files for their splits"
+            f"split {split!r} chooses nothing: this reader's files are chosen by name ({split}_{known[0]}: …), and "
+            f"given are {', '.join(sorted(files)) or 'none'}. Leave split out, or name the files for their splits"
         )
 
 
