@@ -143,6 +143,7 @@ def test_out_may_lie_below_data() -> None:
         (("out",), ""),
         (("seed",), -1),
         (("seed",), True),
+        (("seed",), 2**32),
         (("stages",), []),
         (("stages",), ["train-joint", "embed-text"]),
         (("stages",), ["eval", "eval"]),

@@ -35,6 +35,7 @@ Protocol = Annotated[
 ]
 Precision = Literal["auto", "float32", "bfloat16"]
 Count = Annotated[int, Field(ge=0, strict=True)]  # strict: true and 2.0 are no counts
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -51,7 +52,7 @@ class WorldConfig:
     train: AtLeastOne = 600
     val: Count = 150
     test: Count = 200
-    seed: Count = 0
+    seed: Seed = 0
     questions_per_image: AtLeastOne = 8
 
 
@@ -203,7 +204,7 @@ class RunConfig:
     tasks: dict[str, TaskConfig]
     note: str = ""
     data: str = ""
-    seed: Count = 0
+    seed: Seed = 0
     stages: tuple[str, ...] = STAGES[1:]
     world: WorldConfig | None = None
     features: FeaturesConfig = field(default_factory=FeaturesConfig)

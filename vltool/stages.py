@@ -138,6 +138,11 @@ def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
         f"{len(corpus.words):,} words, {covered:.1f} % with a vector; "
         + "; ".join(f"{count:,} answers of {name}" for name, count in answers.items())
     )
+    if corpus.coverage["num_bad_lines"] or corpus.coverage["missing"]:
+        listener.say(
+            f"{config.text.glove}: {len(corpus.coverage['missing']):,} words without a vector and "
+            f"{corpus.coverage['num_bad_lines']:,} lines that cannot be used, listed in {folder / FILES[-1]}"
+        )
     return {
         "sentences": len(corpus.tokens),
         "words": len(corpus.words),

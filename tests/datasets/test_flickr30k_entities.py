@@ -55,6 +55,7 @@ def test_a_line_is_read_as_words_and_phrases() -> None:
         ("[/EN#1/people Two [/EN#2/other men] walk]", "opens inside another"),
         ("[people Two men]", "expected a phrase to open"),
         ("[/EN#1/people] walk", "expected a phrase to open"),
+        ("[/EN#1/people ] walk", "the phrase of chain .1. has no words"),
         ("[/EN#/people a b]", "expected a phrase to open"),
         ("   ", "expected a sentence"),
     ],

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from vltool.config import SourceConfig
+from vltool.datasets.records import QuestionRecord
 from vltool.errors import ConfigError, DataError
+from vltool.structures import ImageId
 from vltool.tasks.prepare import read_source
+from vltool.tasks.vqa import VisualQuestionAnswering
 
 
 def source(path: Path, **changes: object) -> SourceConfig:
@@ -34,3 +37,12 @@ def test_a_source_that_gives_nothing_is_an_error(tmp_path: Path) -> None:
     path.write_text('{"questions": []}')
     with pytest.raises(DataError, match=r"tasks.vqa.test.0: nothing to use in .*q.json"):
         read_source(source(path), place="tasks.vqa.test.0")
+
+
+def test_questions_without_answers_can_be_tested_on_only() -> None:
+    bare = [QuestionRecord(7, ImageId("coco:1"), "Who?")]
+    task = VisualQuestionAnswering("mine", {"train": bare, "val": bare, "test": bare})
+    assert len(task.examples("test")) == 1
+    for split in ("train", "val"):
+        with pytest.raises(DataError, match=rf"tasks.mine.{split}: 1 of 1 questions have no answers, first question 7"):
+            task.examples(split)
