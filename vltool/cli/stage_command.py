@@ -26,8 +26,11 @@ def run_stage(
 
     config = load(config_path, overrides or [])
     with Console() as console:
-        counts = pipeline.run_stage(config, console, run).counts if isinstance(run, str) else run(config, console)
-    pipeline.write_config(config)
+        if isinstance(run, str):
+            counts = pipeline.run_stage(config, console, run).counts
+        else:
+            counts = run(config, console)
+            pipeline.write_config(config)
     if json:
         print_json(counts)
     else:

@@ -33,7 +33,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
     """The grounded captions of the listed pictures, picture by picture.
 
     files: `sentences` and `annotations`, each a folder or archive; optionally `ids` (or `split`), the split's list,
-    or one list a split (`train_ids`, `val_ids`), and `unrelated`, the list of captions to leave out. Without a list
+    or one list a split (`train_ids`, `val_ids`), and `unrelated`, the list of captions to mark as such. Without a list
     every annotated picture is read; without `annotations` no phrase has boxes and height and width are 0.
     image_id: pattern of the pictures' ids (default: flickr30k:{stem}). Raises DataError.
     """
@@ -48,8 +48,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
         return [
             caption
             for stem in _stems(files, split, sentences, annotations)
-            for caption in _read_picture(stem, sentences, annotations, namer)
-            if (stem, caption.sentence_index) not in unrelated
+            for caption in _read_picture(stem, sentences, annotations, namer, unrelated)
         ]
     finally:
         sentences.close()
@@ -89,7 +88,11 @@ def _stems(files: Mapping[str, Path], split: str, sentences: Folder, annotations
 
 
 def _read_picture(
-    stem: str, sentences: Folder, annotations: Folder | None, namer: ImageNamer
+    stem: str,
+    sentences: Folder,
+    annotations: Folder | None,
+    namer: ImageNamer,
+    unrelated: frozenset[tuple[str, int]],
 ) -> Iterator[GroundedCaption]:
     picture = EntityBoxes(height=0, width=0)
     if annotations is not None:
@@ -112,4 +115,12 @@ def _read_picture(
             )
             for phrase in phrases
         )
-        yield GroundedCaption(namer(stem, path), index, tokens, grounded, picture.height, picture.width)
+        yield GroundedCaption(
+            namer(stem, path),
+            index,
+            tokens,
+            grounded,
+            picture.height,
+            picture.width,
+            is_unrelated=(stem, index) in unrelated,
+        )
