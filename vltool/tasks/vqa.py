@@ -119,6 +119,12 @@ class AccuracyMetric(Metric):
 
 def _accuracy(answered: Sequence[tuple[Example, str]]) -> Scores:
     records = [example.target for example, _ in answered]
+    bare = [record.question_id for record in records if not record.answers]
+    if bare:
+        raise DataError(
+            f"{len(bare):,} of {len(records):,} questions have no answers to compare with, first question {bare[0]}: "
+            "the official test answers are secret. Test on a share of the val questions instead, as in docs/data.md"
+        )
     found = vqa_accuracy(
         predictions=[answer for _, answer in answered],
         answers=[record.answers for record in records],
