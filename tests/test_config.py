@@ -109,3 +109,71 @@ def test_overrides_reach_nested_keys_and_lists(tmp_path: Path) -> None:
 def test_a_wrong_override_is_explained(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(written(tmp_path), [override])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ("tasks", "vqa", "train", 0, "files", "questions"),
+            "{dta}/q.json",
+            r"tasks.vqa.train.0.files.questions: unkn",
+        ),
+        (("text", "glove"), "{glove}/a.txt", r"text.glove: unknown placeholder \{glove\} .*known: \{data\}, \{out\}$"),
+        (("features", "store"), "{world}/s.lmdb", r"\{world\} in .*known: \{data\}, \{out\}. Set the key 'world'"),
+        (("features", "extract"), [{"images": ["{}"]}], r"features.extract.0.images: unknown placeholder \{\}"),
+        (("out",), "{runs}/a", r"out: unknown placeholder \{runs\}"),
+        (("data",), "", r"unknown placeholder \{data\} in '\{data\}/q.json'.*Set the key 'data'"),
+    ],
+)
+def test_a_placeholder_that_stands_for_nothing_is_named(path: tuple[str | int, ...], value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(changed(*path, value=value))
+
+
+def test_out_may_lie_below_data() -> None:
+    config = from_dict(changed("out", value="{data}/run"))
+    assert config.out == "somewhere/run" and config.training.plan == "somewhere/run/plan.json"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("name",), ""),
+        (("out",), ""),
+        (("seed",), -1),
+        (("seed",), True),
+        (("seed",), 2**32),
+        (("stages",), []),
+        (("stages",), ["train-joint", "embed-text"]),
+        (("stages",), ["eval", "eval"]),
+        (("tasks", "vqa", "train"), []),
+        (("tasks", "vqa", "train", 0, "every"), 0),
+        (("tasks", "vqa", "train", 0, "keep"), []),
+        (("tasks", "vqa", "train", 0, "keep"), [1]),
+        (("tasks", "vqa", "loss_weight"), 0),
+        (("training", "cycle_updates"), 0),
+        (("training", "learning_rate"), -0.1),
+        (("training", "learning_rate"), float("nan")),
+        (("training", "decay"), float("inf")),
+        (("training", "checkpoint_every"), 0),
+        (("search", "jobs"), -1),
+        (("text", "min_count"), 0),
+        (("text", "answer_threshold"), -1),
+        (("features", "score_threshold"), 20),
+        (("evaluation", "batch_size"), 0),
+        (("world", "train"), -3),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_at_once(path: tuple[str | int, ...], value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"configuration: .*{path[-1]}"):
+        from_dict(changed(*path, value=value))
+
+
+def test_a_key_that_stands_twice_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("name: a\ntraining:\n  decay: 1\n  decay: 2\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"run.yaml: not YAML: the key 'decay' stands twice(.|\n)*line 4"):
+        load(path)
+    with pytest.raises(ConfigError, match=r"--set training=.*stands twice"):
+        load(written(tmp_path), ["training={decay: 1, decay: 2}"])

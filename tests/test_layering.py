@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "vltool"
 FLOORS = [
-    {"errors", "structures", "json_files", "plain_pickle", "provenance", "__init__"},
+    {"errors", "structures", "json_files", "yaml_files", "plain_pickle", "provenance", "__init__"},
     {"config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},
@@ -17,7 +17,7 @@ FLOORS = [
     {"evaluation"},
     {"training"},
     {"search"},
-    {"report", "pipeline", "stages"},
+    {"report", "pipeline", "stages", "stage_inputs"},
     {"cli"},
     {"__main__"},
 ]
@@ -25,9 +25,11 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 ALLOWED_BESIDE = {
     ("config", "registry"),
     ("json_files", "errors"),
+    ("yaml_files", "errors"),
     ("plain_pickle", "errors"),
     ("splits", "datasets"),
     ("pipeline", "stages"),
+    ("stages", "stage_inputs"),
     ("stages", "report"),
 }
 ONLY_IN = {"detectron2": "detectors/detectron2.py", "ray": "engines/ray.py", "typer": "cli/", "rich": "cli/"}

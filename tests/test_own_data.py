@@ -135,6 +135,8 @@ def test_the_page_leads_from_official_files_to_scores(own_data: Path) -> None:
     stages = found["run run.yaml"]["stages"]
     assert {"caption_retrieval", "vqa", "grounding"} <= set(stages["eval"]["test"])
     assert Path(stages["report"]["report"]).exists()
+    for stage in ("embed-text", "search-layers"):
+        assert f"{stage}: up to date" in CliRunner().invoke(app, [stage, "run.yaml"]).stderr
     scores = found["eval runs/own/training/joint/checkpoint"]
     assert scores["vqa"] == stages["eval"]["test"]["vqa"]["joint"] and scores["contamination"] == {"images": 0}
 

@@ -7,30 +7,41 @@
       vqa:
         train: [{reader: vqa_v2, files: {questions: "{data}/…/questions.json", annotations: "{data}/…"}}]
 
-A key that does not exist is an error wherever it stands, and so is a value of the wrong type. Overrides
-(`--set training.learning_rate=0.0005`) are YAML values put in place before anything is checked.
+A key that does not exist or stands twice is an error wherever it stands, and so is a value of the wrong type or out of
+its range. Overrides (`--set training.learning_rate=0.0005`) are YAML values put in place before anything is checked.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError
 from vltool.registry import ENCODERS, READERS, TASKS
+from vltool.yaml_files import apply_override, read_yaml
 
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = ("world", "extract-features", "embed-text", "search-layers", "train-joint", "eval", "report")
 Protocol = Annotated[
     Literal["clean", "paper", "paper-i", "paper-ii", "off"],
     BeforeValidator(lambda value: "off" if value is False else value),  # YAML's off
 ]
 Precision = Literal["auto", "float32", "bfloat16"]
+Count = Annotated[int, Field(ge=0, strict=True)]  # strict: true and 2.0 are no counts
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Filled = Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -38,11 +49,11 @@ class WorldConfig:
     """The generated world: where it is written, how many pictures of each set, and its seed."""
 
     out: str = "{out}/world"
-    train: int = 600
-    val: int = 150
-    test: int = 200
-    seed: int = 0
-    questions_per_image: int = 8
+    train: AtLeastOne = 600
+    val: Count = 150
+    test: Count = 200
+    seed: Seed = 0
+    questions_per_image: AtLeastOne = 8
 
 
 @dataclass(frozen=True)
@@ -63,13 +74,13 @@ class FeaturesConfig:
     config_file: str = ""
     weights: str = ""
     recipe: Literal["bottom-up", "bottom-up-36", "detections"] = "bottom-up"
-    min_boxes: int = 10
-    max_boxes: int = 100
-    score_threshold: float = 0.2
-    nms_threshold: float = 0.3
+    min_boxes: Count = 10
+    max_boxes: AtLeastOne = 100
+    score_threshold: Share = 0.2
+    nms_threshold: Share = 0.3
     dtype: Literal["float16", "float32"] = "float16"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    workers: int = 0
+    workers: Count = 0
     on_error: Literal["skip", "stop"] = "skip"
 
 
@@ -77,9 +88,9 @@ class FeaturesConfig:
 class TextConfig:
     """Tokens and word vectors. answer_threshold: answers that are right more often than this make the pool."""
 
-    glove: str = "world"
-    min_count: int = 1
-    answer_threshold: int = 8
+    glove: Filled = "world"
+    min_count: AtLeastOne = 1
+    answer_threshold: Count = 8
 
 
 @dataclass(frozen=True)
@@ -102,8 +113,8 @@ class SourceConfig:
     files: dict[str, str]
     split: str = ""
     image_id: str = ""
-    every: int = 1
-    keep: tuple[int, ...] = (0,)
+    every: AtLeastOne = 1
+    keep: tuple[Count, ...] = (0,)
     missing_features: Literal["error", "drop"] = "error"
 
 
@@ -118,7 +129,7 @@ class TaskConfig:
     val: tuple[SourceConfig, ...]
     test: tuple[SourceConfig, ...] = ()
     type: str = ""
-    loss_weight: float = 1.0
+    loss_weight: Positive = 1.0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -126,9 +137,12 @@ class TaskConfig:
 class SplitsConfig:
     """clean: no picture that any task evaluates is trained on by any task. paper: the two trainings of the paper,
     each tested on what it has not seen (paper-i, paper-ii: one of them). off must be asked for by name.
+
+    exclude: canonical ids of pictures that no task trains on, or the file that lists them, one a line.
     """
 
     protocol: Protocol = "clean"
+    exclude: str | tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,7 +161,7 @@ class SearchConfig:
 
     grid: GridConfig = field(default_factory=GridConfig)
     tasks: dict[str, GridConfig] = field(default_factory=dict)
-    jobs: int = 0
+    jobs: Count = 0
 
 
 @dataclass(frozen=True)
@@ -158,16 +172,16 @@ class TrainingConfig:
     """
 
     plan: str = "{out}/plan.json"
-    cycle_updates: int = 20
-    learning_rate: float = 0.001
-    betas: tuple[float, float] = (0.9, 0.99)
-    decay: float = 0.5
-    gradient_clip: float = 0.0
+    cycle_updates: AtLeastOne = 20
+    learning_rate: Positive = 0.001
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    decay: Positive = 0.5
+    gradient_clip: NotNegative = 0.0
     precision: Precision = "auto"
     device: str = "auto"
     curriculum: bool = False
-    evaluate_every: int = 0
-    checkpoint_every: int = 10
+    evaluate_every: Count = 0
+    checkpoint_every: AtLeastOne = 10
     init_from: str = ""
 
 
@@ -175,7 +189,7 @@ class TrainingConfig:
 class EvaluationConfig:
     """How a checkpoint is scored. batch_size: examples at once; it changes the speed, never a score."""
 
-    batch_size: int = 256
+    batch_size: AtLeastOne = 256
 
 
 @dataclass(frozen=True)
@@ -185,12 +199,12 @@ class RunConfig:
     note: what a reader of the report should know. seed: of the weights, the dropout and the order of examples.
     """
 
-    name: str
-    out: str
+    name: Filled
+    out: Filled
     tasks: dict[str, TaskConfig]
     note: str = ""
     data: str = ""
-    seed: int = 0
+    seed: Seed = 0
     stages: tuple[str, ...] = STAGES[1:]
     world: WorldConfig | None = None
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
@@ -210,17 +224,7 @@ class RunConfig:
 
 def load(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> RunConfig:
     """The configuration in a YAML file with `a.b=c` overrides applied. Raises ConfigError naming the key."""
-    path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file. Examples: pipelines/ and docs/data.md") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected keys and values at the top level, found {type(raw).__name__}")
+    raw = read_yaml(path)
     for override in overrides:
         apply_override(raw, override)
     return from_dict(raw, where=str(path))
@@ -230,11 +234,12 @@ def from_dict(raw: dict[str, Any], *, where: str = "configuration") -> RunConfig
     """The configuration in plain values, placeholders filled in, every key and type checked."""
     raw = copy.deepcopy(raw)
     world = raw.get("world")
-    names = {"data": raw.get("data", ""), "out": raw.get("out", "")}
+    names: dict[str, Any] = {name: raw[name] for name in ("data", "out") if raw.get(name)}
+    names = {name: _fill(value, names) for name, value in names.items()}
+    world = raw.get("world")
     if world is not None:
         default = dataclasses.asdict(WorldConfig())["out"]
-        names["world"] = _fill((world or {}).get("out", default) if isinstance(world, dict) else default, names)
-        raw["world"] = world or {}
+        names["world"] = _fill(world.get("out", default) if isinstance(world, dict) else default, names)
     config = _validate(_fill(raw, names), where)
     config = dataclasses.replace(  # defaults hold placeholders too
         config,
@@ -242,6 +247,7 @@ def from_dict(raw: dict[str, Any], *, where: str = "configuration") -> RunConfig
         training=dataclasses.replace(config.training, plan=_fill(config.training.plan, names)),
         world=config.world and dataclasses.replace(config.world, out=_fill(config.world.out, names)),
     )
+    _check_placeholders(config, names, where)
     _check_names(config, where)
     return config
 
@@ -251,44 +257,9 @@ def dump(config: RunConfig) -> dict[str, Any]:
     plain: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
     if not config.training.init_from:
         del plain["training"]["init_from"]  # a training from scratch is the same one as before this key existed
+    if not config.splits.exclude:
+        del plain["splits"]["exclude"]
     return plain
-
-
-def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Put `a.b=c` into nested plain values, c read as YAML. Raises ConfigError if it is not of that form."""
-    key, sign, text = override.partition("=")
-    parts = [part.strip() for part in key.split(".")]
-    if not sign or not all(parts):
-        raise ConfigError(f"--set {override}: expected KEY=VALUE with dots in nested keys, as in training.seed=1")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
-    place: Any = raw
-    for part in parts[:-1]:
-        if isinstance(place, dict) and place.get(part) is None:
-            place[part] = {}
-        place = _step(place, part, override)
-    if isinstance(place, list):
-        place[_index(place, parts[-1], override)] = value
-    elif isinstance(place, dict):
-        place[parts[-1]] = value
-    else:
-        raise ConfigError(f"--set {override}: {'.'.join(parts[:-1])} holds a single value, not keys")
-
-
-def _step(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, list):
-        return place[_index(place, part, override)]
-    if isinstance(place, dict):
-        return place[part]
-    raise ConfigError(f"--set {override}: {part!r} stands inside a single value")
-
-
-def _index(place: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(place):
-        raise ConfigError(f"--set {override}: {part!r} is not a position in a list of {len(place)}")
-    return int(part)
 
 
 def _fill(value: Any, names: dict[str, Any]) -> Any:
@@ -333,10 +304,39 @@ def _inner(annotation: str) -> Any:
     return found[0] if found else None
 
 
+def _check_placeholders(config: RunConfig, names: dict[str, Any], where: str) -> None:
+    """Raises ConfigError for a {placeholder} in a path that stands for nothing."""
+    for key, path in _paths(config):
+        for found in _PLACEHOLDER.findall(path):
+            known = ", ".join(f"{{{name}}}" for name in names)
+            hint = f". Set the key {found!r}" if found in ("data", "world") else ""
+            raise ConfigError(f"{where}: {key}: unknown placeholder {{{found}}} in {path!r}; known: {known}{hint}")
+
+
+def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Every path in a configuration and the key it stands under."""
+    yield from (("out", config.out), ("data", config.data))
+    yield "world.out", config.world.out if config.world else ""
+    features, training = config.features, config.training
+    yield from ((f"features.{name}", getattr(features, name)) for name in ("store", "config_file", "weights"))
+    for k, images in enumerate(features.extract):
+        yield from ((f"features.extract.{k}.images", path) for path in images.images)
+    yield "text.glove", config.text.glove
+    yield from (("training.plan", training.plan), ("training.init_from", training.init_from))
+    yield "splits.exclude", config.splits.exclude if isinstance(config.splits.exclude, str) else ""
+    for place, source in sources_of(config):
+        yield from ((f"{place}.files.{name}", path) for name, path in source.files.items())
+
+
+def sources_of(config: RunConfig) -> Iterator[tuple[str, SourceConfig]]:
+    """Every source of a run and the key it stands under, as in tasks.vqa.train.0."""
+    for name, task in config.tasks.items():
+        for split in ("train", "val", "test"):
+            yield from ((f"tasks.{name}.{split}.{k}", source) for k, source in enumerate(getattr(task, split)))
+
+
 def _check_names(config: RunConfig, where: str) -> None:
-    for stage in config.stages:
-        if stage not in STAGES:
-            raise ConfigError(f"{where}: unknown stage {stage!r}; known: {', '.join(STAGES)}")
+    _check_stages(config, where)
     if not config.tasks:
         raise ConfigError(f"{where}: 'tasks' is empty; known tasks: {', '.join(sorted(TASKS))}")
     if config.encoder.name not in ENCODERS:
@@ -344,12 +344,30 @@ def _check_names(config: RunConfig, where: str) -> None:
     for name, task in config.tasks.items():
         if (task.type or name) not in TASKS:
             raise ConfigError(f"{where}: unknown task {task.type or name!r}; known: {', '.join(sorted(TASKS))}")
-        for source in (*task.train, *task.val, *task.test):
-            if source.reader not in READERS:
-                known = ", ".join(sorted(READERS))
-                raise ConfigError(f"{where}: tasks.{name}: unknown reader {source.reader!r}; known: {known}")
+        if not task.train:
+            raise ConfigError(f"{where}: tasks.{name}.train is empty: a task needs at least one source to learn from")
+    for place, source in sources_of(config):
+        if source.reader not in READERS:
+            known = ", ".join(sorted(READERS))
+            raise ConfigError(f"{where}: {place}: unknown reader {source.reader!r}; known: {known}")
+        if not source.keep or max(source.keep) >= source.every or len(set(source.keep)) < len(source.keep):
+            raise ConfigError(
+                f"{where}: {place}: keep {list(source.keep)} must name different numbers in 0 … every - 1 "
+                f"({source.every - 1})"
+            )
     for name in config.search.tasks:
         if name not in config.tasks:
             raise ConfigError(
                 f"{where}: search.tasks.{name}: the run has no such task; it has {', '.join(config.tasks)}"
             )
+
+
+def _check_stages(config: RunConfig, where: str) -> None:
+    if not config.stages:
+        raise ConfigError(f"{where}: 'stages' is empty; known: {', '.join(STAGES)}")
+    for stage in config.stages:
+        if stage not in STAGES:
+            raise ConfigError(f"{where}: unknown stage {stage!r}; known: {', '.join(STAGES)}")
+    ordered = tuple(stage for stage in STAGES if stage in config.stages)
+    if config.stages != ordered:
+        raise ConfigError(f"{where}: 'stages' runs in this order, each stage once: {', '.join(ordered)}")

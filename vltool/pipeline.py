@@ -48,6 +48,32 @@ def run_pipeline(
     return results
 
 
+def run_stage(config: RunConfig, listener: Listener, name: str) -> StageResult:
+    """One stage of a run alone, skipped when it is up to date; the stages before it are taken to be done."""
+    order = config.stages if name in config.stages else [stage for stage in STAGES if _belongs(stage, config)]
+    key = ""
+    for stage in order:
+        key = stage_key(key, config, STAGES[stage].reads(config))
+        if stage == name:
+            break
+    result = _run_stage(name, STAGES[name].run, key, config, listener)
+    write_config(config)
+    return result
+
+
+def forget_stage(config: RunConfig, name: str) -> None:
+    """Have a stage run again: what it left is no longer what its settings give."""
+    _marker(config, name).unlink(missing_ok=True)
+
+
+def _belongs(stage: str, config: RunConfig) -> bool:
+    return {"world": config.world is not None, "extract-features": bool(config.features.extract)}.get(stage, True)
+
+
+def _marker(config: RunConfig, name: str) -> Path:
+    return config.out_dir / "stages" / f"{name}.json"
+
+
 def stage_key(previous: str, config: RunConfig, reads: dict[str, Any]) -> str:
     """Digest of everything a stage depends on: the stage before it and what it reads itself."""
     text = json.dumps([previous, __version__, config.seed, reads], sort_keys=True)
@@ -71,7 +97,7 @@ def _run_stage(
     config: RunConfig,
     listener: Listener,
 ) -> StageResult:
-    marker = config.out_dir / "stages" / f"{name}.json"
+    marker = _marker(config, name)
     found = _read_marker(marker)
     if found.get("key") == key and all(Path(path).exists() for path in found["counts"].get("outputs", [])):
         listener.say(f"{name}: up to date")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from vltool.config import RunConfig, dump
+from vltool.config import RunConfig
 from vltool.errors import ConfigError
 from vltool.json_files import write_json
 from vltool.splits.protocol import training_of, trainings_of
+from vltool.stage_inputs import part_of, reads_features, reads_pictures, reads_plan, reads_text
 
 
 class Listener(Protocol):
@@ -38,7 +39,9 @@ def check_run(config: RunConfig) -> None:
         trials = list_trials(config, list(config.tasks))
         first = {trial.plan.task: trial.plan for trial in trials}
         JointPlan(tuple(first.values()), config.training.cycle_updates)
-    if "embed-text" in config.stages and config.text.glove != "world" and not Path(config.text.glove).exists():
+    glove = Path(config.text.glove)
+    there = config.text.glove == "world" or any(part.is_file() for part in (glove, *glove.parents))  # in an archive too
+    if "embed-text" in config.stages and not there:
         raise ConfigError(f"text.glove: {config.text.glove}: no such file. Name a GloVe .txt or .zip, or 'world'")
 
 
@@ -111,7 +114,7 @@ def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
 
 def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
-    from vltool.tasks.corpus import build_corpus, save_corpus
+    from vltool.tasks.corpus import FILES, build_corpus, save_corpus
     from vltool.tasks.prepare import prepare_tasks
     from vltool.training.inputs import text_folder
 
@@ -120,11 +123,13 @@ def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
         listener.say(
             f"{row['task']}/{row['split']}: {row['read']:,} read"
             + "".join(f", {row[k]:,} {k.replace('_', ' ')}" for k in ("not_asked", "contaminated") if row[k])
+            + (f", {row['excluded']:,} excluded" if "excluded" in row else "")
             + (f", {row['moved']:+,} by protocol {config.splits.protocol}" if row.get("moved") else "")
             + f", {row['used']:,} used"
         )
-    corpus = build_corpus(prepared, config.text, progress=listener.say)
-    save_corpus(corpus, text_folder(config))
+    folder = text_folder(config)
+    corpus = build_corpus(prepared, config.text, before=folder, progress=listener.say)
+    save_corpus(corpus, folder)
     if config.splits.protocol != "paper-ii":
         _write_counts(config, prepared)
     answers = {name: len(pool) for name, pool in corpus.answers.items()}
@@ -133,13 +138,18 @@ def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
         f"{len(corpus.words):,} words, {covered:.1f} % with a vector; "
         + "; ".join(f"{count:,} answers of {name}" for name, count in answers.items())
     )
+    if corpus.coverage["num_bad_lines"] or corpus.coverage["missing"]:
+        listener.say(
+            f"{config.text.glove}: {len(corpus.coverage['missing']):,} words without a vector and "
+            f"{corpus.coverage['num_bad_lines']:,} lines that cannot be used, listed in {folder / FILES[-1]}"
+        )
     return {
         "sentences": len(corpus.tokens),
         "words": len(corpus.words),
         "covered": covered,
         "answers": answers,
         "coverage": corpus.coverage,
-        "outputs": [str(text_folder(config))],
+        "outputs": [str(folder / name) for name in FILES],
     }
 
 
@@ -344,49 +354,12 @@ def _write_counts(config: RunConfig, prepared: Any) -> None:
     write_json(config.out_dir / "counts.json", {"examples": prepared.counts, "contamination": prepared.contamination})
 
 
-def _data_files(config: RunConfig) -> list[Path]:
-    sources = [s for task in config.tasks.values() for s in (*task.train, *task.val, *task.test)]
-    return sorted({Path(path) for source in sources for path in source.files.values()})
-
-
-def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of files and of everything in folders; what is not there is left out."""
-    stamps = []
-    for path in paths:
-        found = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-        for file in found:
-            if file.exists():
-                status = file.stat()
-                stamps.append((str(file), status.st_size, status.st_mtime_ns))
-    return stamps
-
-
-def _part(*names: str) -> Callable[[RunConfig], dict[str, Any]]:
-    return lambda config: {name: dump(config)[name] for name in names}
-
-
-def _reads_pictures(config: RunConfig) -> dict[str, Any]:
-    pictures = [Path(path) for source in config.features.extract for path in source.images]
-    return {"features": dump(config)["features"], "files": file_stamps(pictures)}
-
-
-def _reads_text(config: RunConfig) -> dict[str, Any]:
-    vectors = [] if config.text.glove == "world" else [Path(config.text.glove)]
-    return {**_part("text", "tasks", "splits")(config), "files": file_stamps([*_data_files(config), *vectors])}
-
-
-def _reads_plan(config: RunConfig) -> dict[str, Any]:
-    path = Path(config.training.plan)
-    plan = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return {**_part("training", "encoder")(config), "plan": plan}
-
-
 STAGES = {
-    "world": Stage(make_world, _part("world")),
-    "extract-features": Stage(extract_features, _reads_pictures),
-    "embed-text": Stage(embed_text, _reads_text),
-    "search-layers": Stage(search_layers, _part("search", "encoder", "training")),
-    "train-joint": Stage(train_joint, _reads_plan),
-    "eval": Stage(evaluate_run, _part("evaluation")),
-    "report": Stage(make_report, _part("name")),
+    "world": Stage(make_world, part_of("world")),
+    "extract-features": Stage(extract_features, reads_pictures),
+    "embed-text": Stage(embed_text, reads_text),
+    "search-layers": Stage(search_layers, reads_features),
+    "train-joint": Stage(train_joint, reads_plan),
+    "eval": Stage(evaluate_run, part_of("evaluation")),
+    "report": Stage(make_report, part_of("name")),
 }

@@ -176,9 +176,25 @@ def test_what_cannot_work_is_said_before_the_first_stage(tmp_path: Path, small_w
     for override, message in (
         ("encoder.options.widht=3", "known options of dense_coattention: width"),
         ("search.grid.level=[7]", "legal is 1 to 1"),
-        ("training.cycle_updates=-3", "training.cycle_updates is -3"),
+        (
+            "training.cycle_updates=-3",
+            "'training.cycle_updates': Input should be greater than or equal to 1 (found -3)",
+        ),
         ("text.glove=/nowhere/glove.txt", "text.glove: /nowhere/glove.txt: no such file"),
     ):
         result = vltool("run", path, "--set", override)
         says(result, message)
         assert "world" not in result.stderr.split("vltool:")[0]
+
+
+def test_a_stage_alone_is_skipped_when_up_to_date(tmp_path: Path, small_world: Path) -> None:
+    path = small_run(tmp_path, small_world)
+    first = vltool("embed-text", path, "--json")
+    again = vltool("embed-text", path, "--json")
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    assert "up to date" not in first.stderr and "embed-text: up to date" in again.stderr
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+    (tmp_path / "run" / "text" / "words.json").unlink()
+    mended = vltool("embed-text", path)
+    assert "embed-text …" in mended.stderr and "vectors of glove.world.50d.txt: up to date" in mended.stderr
+    assert "looking" in vltool("embed-text", path, "--set", "text.min_count=2").stderr

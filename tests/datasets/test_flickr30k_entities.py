@@ -20,6 +20,7 @@ from vltool.datasets.entities_sentence import parse_sentence
 from vltool.datasets.records import Phrase
 from vltool.datasets.sources import read_json
 from vltool.errors import DataError
+from vltool.tasks.grounding import VisualGrounding
 
 SHARED = Path(os.environ.get("VLTOOL_SHARED", Path(__file__).parents[3] / "shared"))
 ROOTS = [SHARED / "golden", *(Path(name) for name in os.environ.get("VLTOOL_GOLDEN", "").split(os.pathsep) if name)]
@@ -55,6 +56,7 @@ def test_a_line_is_read_as_words_and_phrases() -> None:
         ("[/EN#1/people Two [/EN#2/other men] walk]", "opens inside another"),
         ("[people Two men]", "expected a phrase to open"),
         ("[/EN#1/people] walk", "expected a phrase to open"),
+        ("[/EN#1/people ] walk", "the phrase of chain .1. has no words"),
         ("[/EN#/people a b]", "expected a phrase to open"),
         ("   ", "expected a sentence"),
     ],
@@ -102,15 +104,20 @@ def test_phrases_get_the_boxes_of_their_chain(tmp_path: Path) -> None:
     )
 
 
-def test_lists_choose_pictures_and_unrelated_captions_are_left_out(tmp_path: Path) -> None:
+def test_lists_choose_pictures_and_unrelated_captions_are_marked(tmp_path: Path) -> None:
     write_picture(tmp_path, stem="8")
     files = write_picture(tmp_path, line=LINE + "\n\n[/EN#1/people Men] sit .")
     assert len(flickr30k_entities.read(files=files)) == 3
     files |= {"val_ids": tmp_path / "val.txt", "train_ids": tmp_path / "train.txt", "unrelated": tmp_path / "UNRELATED"}
     files["val_ids"].write_text("7\n")
     files["unrelated"].write_text("# format: <imageID> <sentence number>\n7 1\n")
-    (found,) = flickr30k_entities.read(files=files, split="val", image_id="world:{number}")
-    assert (found.image_id, found.sentence_index) == ("world:7", 1)
+    found = flickr30k_entities.read(files=files, split="val", image_id="world:{number}")
+    assert [(c.image_id, c.sentence_index, c.is_unrelated) for c in found] == [
+        ("world:7", 0, True),
+        ("world:7", 1, False),
+    ]
+    task = VisualGrounding("grounding", {"val": found})
+    assert [example.target.sentence_index for example in task.examples("val")] == [1]  # the other is counted, not asked
     files["train_ids"].write_text("7\n9\n")
     with pytest.raises(DataError, match=r"1 of its 2 pictures have no file in .*Sentences, first 9\.txt"):
         flickr30k_entities.read(files=files, split="train")

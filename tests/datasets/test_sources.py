@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from vltool.datasets import flickr30k_entities, karpathy, vqa_v2
+from vltool.datasets.id_lists import read_names
 from vltool.datasets.sources import Folder, pick, read_bytes, read_json, read_text, require
 from vltool.errors import DataError
 
@@ -102,3 +105,35 @@ def test_json_that_is_none_is_a_data_error(tmp_path: Path, content: bytes, messa
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"(?s)file\\.json: .*{message}"):
         read_json(path)
+
+
+def test_a_split_that_chooses_nothing_and_a_file_of_no_use_are_errors(tmp_path: Path) -> None:
+    files = {"questions": tmp_path / "q.json"}
+    with pytest.raises(
+        DataError, match=r"split 'val' chooses nothing: .*\(val_questions: …\), and given are questions"
+    ):
+        vqa_v2.read(files=files, split="val")
+    with pytest.raises(DataError, match="files: 'anotations' is none of this reader's files: questions, annotations"):
+        vqa_v2.read(files={**files, "anotations": tmp_path / "a.json"})
+    with pytest.raises(DataError, match="'ids' is none of this reader's files: dataset"):
+        karpathy.read(files={"dataset": tmp_path / "d.json", "ids": tmp_path / "ids.txt"})
+    with pytest.raises(DataError, match="split 'train' chooses nothing"):
+        flickr30k_entities.read(files={"sentences": tmp_path, "ids": tmp_path / "train.txt"}, split="train")
+
+
+def test_gzipped_files_are_read_and_damaged_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "list.json.gz"
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf[1, 2]\r\n"))
+    assert read_names(path) == [1, 2]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"list.json.gz: cannot be unpacked"):
+        read_json(path)
+    (tmp_path / "all.tar.gz").write_bytes(gzip.compress(b""))
+    with pytest.raises(DataError, match=r"all.tar.gz: tar archives are not read"):
+        read_json(tmp_path / "all.tar.gz")
+
+
+def test_a_listed_picture_without_a_sentence_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_bytes(b"\r\n")
+    with pytest.raises(DataError, match=r"1.txt: expected a sentence on every line, found none"):
+        flickr30k_entities.read(files={"sentences": tmp_path})

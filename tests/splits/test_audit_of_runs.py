@@ -173,3 +173,36 @@ def test_audit_of_the_command_line(world: Path, tmp_path: Path) -> None:
     arguments = ["splits", "audit", str(path), "--detector-list", str(tmp_path / "list.json")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2 and "detector" in result.stdout and "detector was trained on" in result.stderr
+
+
+def test_near_duplicates_are_excluded_by_the_list_that_the_audit_writes(world: Path, tmp_path: Path) -> None:
+    config = demo_run(world, "clean")
+    (prepared,) = prepare_trainings(config).values()
+    trained = prepared.examples["vqa"]["train"][0].rows[0][0]
+    evaluated = prepared.examples["vqa"]["test"][0].rows[0][0]
+    about = {name: sum(trained in e.image_ids for e in splits["train"]) for name, splits in prepared.examples.items()}
+    header = make_header(feature_dim=2, backend="builtin", fingerprint="x", recipe={"name": "detections"})
+    with RegionStore.create(tmp_path / "s.lmdb", header) as store:
+        for image_id in (trained, evaluated):
+            regions = RegionFeatures(
+                ImageId(image_id), np.zeros((1, 2), np.float16), np.zeros((1, 4), np.float32), height=1, width=1
+            )
+            store.put(regions, {"phash": "00ff00ff00ff00ff", "phash_turned": []})
+    path, listed = tmp_path / "run.yaml", tmp_path / "excluded.txt"
+    raw = {**yaml.safe_load(DEMO.read_text()), "world": {"out": str(world)}, "out": str(tmp_path / "run")}
+    path.write_text(yaml.safe_dump({**raw, "features": {"store": str(tmp_path / "s.lmdb")}}))
+
+    def audit(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["splits", "audit", str(path), *arguments])
+
+    assert "--exclude-to excluded.txt, then set splits.exclude=excluded.txt" in audit().stderr
+    result = audit("--exclude-to", str(listed))
+    assert result.exit_code == 2 and "1 pictures added" in result.stderr and f"exclude={listed}" in result.stderr
+    assert trained in listed.read_text().splitlines()
+    assert "0 pictures added" in audit("--exclude-to", str(listed)).stderr
+    assert audit("--set", f"splits.exclude={listed}", "--json").exit_code == 0
+    arguments = ["splits", "build", str(path), "--set", f"splits.exclude=['{trained}']"]
+    built = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert built["excluded"] == about
+    assert built["lists"]["vqa"]["test"]["examples"] == len(prepared.examples["vqa"]["test"])
+    assert "splits.exclude names their picture: caption_retrieval" in CliRunner().invoke(app, arguments).stdout

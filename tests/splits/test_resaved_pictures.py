@@ -20,7 +20,7 @@ SAVES = [(90, 1.0), (60, 0.5), (40, 0.5), (75, 2.0)]
 
 
 def looks(pixels: np.ndarray) -> list[str]:
-    facts = describe_file(ImageFile(pixels, "", 0, ""))
+    facts = describe_file(ImageFile(pixels, 1, "", 0, ""))
     return [facts["phash"], *facts["phash_turned"]]
 
 

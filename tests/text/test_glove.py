@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vltool.errors import DataError
-from vltool.text.glove import load_vectors
+from vltool.text.glove import content_key, load_vectors
 from vltool.text.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["the", "of", ". . .", "naïve", "absent"])
@@ -143,3 +144,22 @@ def test_any_bytes_give_rows_or_a_data_error(tmp_path_factory: pytest.TempPathFa
     except DataError:
         return
     assert np.isfinite(matrix).all() and coverage["found"] + len(coverage["missing"]) == 5
+
+
+def test_gzip_byte_order_mark_and_windows_lines(path: Path) -> None:
+    packed = path.with_name("vectors.vec.gz")
+    packed.write_bytes(gzip.compress(b"\xef\xbb\xbf" + LINES.replace("\n", "\r\n").encode()))
+    np.testing.assert_array_equal(load_vectors(packed, WORDS)[0], load_vectors(path, WORDS)[0])
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"vectors.vec.gz: cannot be read"):
+        load_vectors(packed, WORDS)
+
+
+def test_the_key_follows_content_and_words_not_names(path: Path) -> None:
+    key = content_key(path, WORDS)
+    assert key == content_key(path.rename(path.with_name("other.txt")), WORDS)
+    assert key != content_key(path.with_name("other.txt"), Vocabulary(["the"]))
+    path.with_name("other.txt").write_text(LINES + "more 1 2 3\n", encoding="utf-8")
+    assert key != content_key(path.with_name("other.txt"), WORDS)
+    with pytest.raises(DataError, match=r"none.txt: no such file of word vectors"):
+        content_key(path.with_name("none.txt"), WORDS)

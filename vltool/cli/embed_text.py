@@ -8,12 +8,10 @@ from vltool.cli.stage_command import run_stage
 
 def command(config: Config, overrides: Set = None, json: Json = False) -> None:
     """Tokenize a run's corpora; build vocabularies from training data only, and the GloVe matrix."""
-    from vltool.stages import embed_text
-
     run_stage(
         config,
         overrides,
-        embed_text,
+        "embed-text",
         json=json,
         show=lambda found: [
             f"{found['sentences']:,} sentences, {found['words']:,} words ({found['covered']:.1f} % with a vector)",

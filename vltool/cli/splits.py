@@ -42,7 +42,11 @@ def build_command(
         ]
         print_table(f"splits by protocol {protocol}", ["set", "examples", "pictures", "SHA-256 of the examples"], rows)
         left = ", ".join(f"{task} {count:,}" for task, count in summary["removed"].items())
-        print_lines(f"training examples left out because their picture is evaluated: {left}", summary["out"])
+        print_lines(f"training examples left out because their picture is evaluated: {left}")
+        if summary["excluded"]:
+            named = ", ".join(f"{task} {count:,}" for task, count in summary["excluded"].items())
+            print_lines(f"training examples left out because splits.exclude names their picture: {named}")
+        print_lines(summary["out"])
 
 
 @app.command("audit")
@@ -57,13 +61,18 @@ def audit_command(
     vg_images: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Visual Genome's image_data.json: its pictures that are COCO's.")
     ] = None,
+    exclude_to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Add the trained pictures of near-duplicates to this list (splits.exclude)."),
+    ] = None,
     overrides: Set = None,
     json: Json = False,
 ) -> None:
     """Pictures that are both trained on and evaluated, by id or by look, for every pair of sets; exit code 2 if any."""
     from vltool.config import load
+    from vltool.splits.excluded import write_excluded
     from vltool.splits.identity import visual_genome_aliases
-    from vltool.tasks.split_proof import audit_trainings, prepare_trainings, read_detector_list
+    from vltool.tasks.split_proof import audit_trainings, prepare_trainings, read_detector_list, remedy
 
     run = load(config, overrides or [])
     aliases = visual_genome_aliases(vg_images) if vg_images else None
@@ -82,8 +91,14 @@ def audit_command(
             near = [[f"{row['a']} = {row['b']}", str(row["distance"])] for row in found["near_duplicates"]]
             print_table("the same picture under two ids", ["trained on = evaluated", "differing bits"], near)
         print_lines("clean" if found["clean"] else "not clean")
+    to_exclude = remedy(found, trainings)
+    if exclude_to:
+        remark = f"trained pictures that look like evaluated ones, found by vltool splits audit {config}"
+        new = write_excluded(exclude_to, to_exclude, remark=remark)
+        typer.echo(f"{exclude_to}: {new:,} pictures added", err=True)
     if not found["clean"]:
-        typer.echo(f"vltool: the splits are not clean. {_next_step(found)}", err=True)
+        step = _next_step(found, to_exclude, config, exclude_to)
+        typer.echo(f"vltool: the splits are not clean. {step}", err=True)
         raise typer.Exit(2)
 
 
@@ -103,9 +118,14 @@ def _hashes(run: Any, trainings: Any, detector: list[Any], console: Console) -> 
     return files, looks
 
 
-def _next_step(found: dict[str, Any]) -> str:
+def _next_step(found: dict[str, Any], to_exclude: list[Any], config: Path, exclude_to: Path | None) -> str:
     if any(pair["images"] for pair in found["pairs"] if pair["train"] != "detector"):
         return "Set splits.protocol=clean"
-    if found["near_duplicates"]:
-        return "Take the near-duplicates listed out of the training files"
+    if to_exclude and exclude_to:
+        return f"Set splits.exclude={exclude_to}, and no task trains on these {len(to_exclude):,} pictures"
+    if to_exclude:
+        return (
+            f"To train on none of the {len(to_exclude):,} pictures that look like evaluated ones: vltool splits audit "
+            f"{config} --exclude-to excluded.txt, then set splits.exclude=excluded.txt"
+        )
     return "The detector was trained on evaluated pictures: say so beside the scores, or take another detector"

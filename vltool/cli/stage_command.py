@@ -12,19 +12,25 @@ from vltool.cli.console import Console, print_json, print_lines
 def run_stage(
     config_path: Path,
     overrides: list[str] | None,
-    run: Callable[[Any, Console], dict[str, Any]],
+    run: str | Callable[[Any, Console], dict[str, Any]],
     *,
     json: bool,
     show: Callable[[dict[str, Any]], list[str]],
 ) -> dict[str, Any]:
-    """Counts of the stage; printed as JSON or by `show`."""
+    """Counts of the stage; printed as JSON or by `show`.
+
+    run: the stage's name, to skip it where it is up to date, or what it does.
+    """
+    from vltool import pipeline
     from vltool.config import load
-    from vltool.pipeline import write_config
 
     config = load(config_path, overrides or [])
     with Console() as console:
-        counts = run(config, console)
-    write_config(config)
+        if isinstance(run, str):
+            counts = pipeline.run_stage(config, console, run).counts
+        else:
+            counts = run(config, console)
+            pipeline.write_config(config)
     if json:
         print_json(counts)
     else:

@@ -15,7 +15,7 @@ from vltool.datasets import checks
 from vltool.datasets.checks import Place
 from vltool.datasets.coco_images import DEFAULT_IMAGE_ID, CocoImage, read_images, restrict
 from vltool.datasets.records import CaptionRecord
-from vltool.datasets.sources import read_json, require
+from vltool.datasets.sources import check_files, read_json, require
 
 
 def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> list[CaptionRecord]:
@@ -24,6 +24,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
     files: `captions`, and optionally `ids`, a list of the pictures to read (either may be named for a split:
     `val_ids`). image_id: pattern of the pictures' ids (default: coco:{number}). Raises DataError.
     """
+    check_files(files, split, known=("captions", "ids"))
     path = require(files, "captions", split)
     content = checks.record(read_json(path), Place(path))
     images = read_images(content, path, image_id=image_id or DEFAULT_IMAGE_ID)

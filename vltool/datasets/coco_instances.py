@@ -17,7 +17,7 @@ from vltool.datasets import checks
 from vltool.datasets.checks import Place
 from vltool.datasets.coco_images import DEFAULT_IMAGE_ID, CocoImage, read_images, restrict
 from vltool.datasets.records import ObjectRecord
-from vltool.datasets.sources import read_json, require
+from vltool.datasets.sources import check_files, read_json, require
 
 
 def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> list[ObjectRecord]:
@@ -25,6 +25,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
 
     files: `instances`, and optionally `ids`, a list of the pictures to read. Raises DataError.
     """
+    check_files(files, split, known=("instances", "ids"))
     path = require(files, "instances", split)
     content = checks.record(read_json(path), Place(path))
     images = read_images(content, path, image_id=image_id or DEFAULT_IMAGE_ID)

@@ -37,6 +37,8 @@ def parse_sentence(line: str, place: Place) -> tuple[tuple[str, ...], tuple[Brac
             raise DataError(f"{place}: phrase {shown(piece)} opens inside another")
         elif opened is not None and piece[-1] == "]":
             words.append(piece[:-1])
+            if not any(words[opened.first_word :]):
+                raise DataError(f"{place}: the phrase of chain {opened.chain_id!r} has no words")
             phrases.append(opened._replace(num_words=len(words) - opened.first_word))
             opened = None
         else:

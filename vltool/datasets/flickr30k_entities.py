@@ -21,21 +21,23 @@ from vltool.datasets.entities_sentence import parse_sentence
 from vltool.datasets.id_lists import read_names
 from vltool.datasets.image_ids import ImageNamer, stem_of
 from vltool.datasets.records import GroundedCaption, Phrase
-from vltool.datasets.sources import Folder, decode, pick, read_text, require
+from vltool.datasets.sources import Folder, check_files, decode, pick, read_text, require
 from vltool.errors import DataError
 
 _SENTENCES = {str(number) for number in range(1, 100)}
 DEFAULT_IMAGE_ID = "flickr30k:{stem}"
+FILES = ("sentences", "annotations", "ids", "split", "unrelated")
 
 
 def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> list[GroundedCaption]:
     """The grounded captions of the listed pictures, picture by picture.
 
     files: `sentences` and `annotations`, each a folder or archive; optionally `ids` (or `split`), the split's list,
-    or one list a split (`train_ids`, `val_ids`), and `unrelated`, the list of captions to leave out. Without a list
+    or one list a split (`train_ids`, `val_ids`), and `unrelated`, the list of captions to mark as such. Without a list
     every annotated picture is read; without `annotations` no phrase has boxes and height and width are 0.
     image_id: pattern of the pictures' ids (default: flickr30k:{stem}). Raises DataError.
     """
+    check_files(files, split, known=FILES)
     namer = ImageNamer(image_id or DEFAULT_IMAGE_ID)
     sentences = Folder(require(files, "sentences", split), ".txt")
     boxes_at = pick(files, "annotations", split)
@@ -46,8 +48,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
         return [
             caption
             for stem in _stems(files, split, sentences, annotations)
-            for caption in _read_picture(stem, sentences, annotations, namer)
-            if (stem, caption.sentence_index) not in unrelated
+            for caption in _read_picture(stem, sentences, annotations, namer, unrelated)
         ]
     finally:
         sentences.close()
@@ -87,13 +88,19 @@ def _stems(files: Mapping[str, Path], split: str, sentences: Folder, annotations
 
 
 def _read_picture(
-    stem: str, sentences: Folder, annotations: Folder | None, namer: ImageNamer
+    stem: str,
+    sentences: Folder,
+    annotations: Folder | None,
+    namer: ImageNamer,
+    unrelated: frozenset[tuple[str, int]],
 ) -> Iterator[GroundedCaption]:
     picture = EntityBoxes(height=0, width=0)
     if annotations is not None:
         picture = parse_annotation(annotations.read(stem), annotations.file_of(stem))
     path = sentences.file_of(stem)
     lines = [line for line in decode(sentences.read(stem), path).split("\n") if line]
+    if not lines:
+        raise DataError(f"{path}: expected a sentence on every line, found none")
     for index, line in enumerate(lines):
         tokens, phrases = parse_sentence(line, Place(path, "sentence", index))
         grounded = tuple(
@@ -108,4 +115,12 @@ def _read_picture(
             )
             for phrase in phrases
         )
-        yield GroundedCaption(namer(stem, path), index, tokens, grounded, picture.height, picture.width)
+        yield GroundedCaption(
+            namer(stem, path),
+            index,
+            tokens,
+            grounded,
+            picture.height,
+            picture.width,
+            is_unrelated=(stem, index) in unrelated,
+        )

@@ -27,7 +27,7 @@ from vltool.structures import ImageId
 def read_names(path: Path | str) -> list[str | int]:
     """What a list calls its pictures, in order. Raises DataError for an empty list or a picture named twice."""
     member = str(path).lower()
-    names = _json_names(path) if member.endswith((".json", ".json.zip")) else _text_names(path)
+    names = _json_names(path) if member.endswith((".json", ".json.zip", ".json.gz")) else _text_names(path)
     if not names:
         raise DataError(f"{path}: expected a list of pictures, found none")
     _refuse_twice(names, path)

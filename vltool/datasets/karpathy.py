@@ -19,7 +19,7 @@ from vltool.datasets import checks
 from vltool.datasets.checks import Place
 from vltool.datasets.image_ids import ImageNamer
 from vltool.datasets.records import CaptionRecord
-from vltool.datasets.sources import read_json, require
+from vltool.datasets.sources import check_files, read_json, require
 from vltool.errors import DataError
 from vltool.structures import ImageId
 
@@ -32,7 +32,8 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
     files: `dataset`. split: train, val, test, restval, a sum of them (`train+restval`), or '' for all.
     image_id: pattern of the pictures' ids (default: coco:{number} for COCO, else {name}:{stem}). Raises DataError.
     """
-    path = require(files, "dataset", split)
+    check_files(files, "", known=("dataset",))
+    path = require(files, "dataset")
     content = checks.record(read_json(path), Place(path))
     wanted = _splits(split, path)
     namer = ImageNamer(image_id or _default_image_id(content, path))

@@ -54,7 +54,10 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class GroundedCaption:
-    """A caption whose noun phrases are tied to boxes. tokens: the words as the dataset separates them."""
+    """A caption whose noun phrases are tied to boxes. tokens: the words as the dataset separates them.
+
+    is_unrelated: it does not belong to its picture, as the dataset's own list says.
+    """
 
     image_id: ImageId
     sentence_index: int
@@ -62,6 +65,7 @@ class GroundedCaption:
     phrases: tuple[Phrase, ...]
     height: int
     width: int
+    is_unrelated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

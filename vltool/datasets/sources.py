@@ -1,5 +1,6 @@
 """Where the official files lie: a plain file, a member of a .zip archive, or a folder or archive of many small files.
 
+captions_val2014.json.gz                                           unpacked as it is read
 v2_Questions_Val_mscoco.zip                                        the only file in the archive
 annotations_trainval2014.zip/annotations/captions_val2014.json     one member of it
 annotations.zip, annotations.zip/Sentences, Sentences              a set of files (`Folder`)
@@ -8,15 +9,33 @@ annotations.zip, annotations.zip/Sentences, Sentences              a set of file
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vltool.errors import DataError
+
+
+def check_files(files: Mapping[str, Path], split: str, *, known: Sequence[str]) -> None:
+    """Raises DataError for a file that a reader has no use for, and for a split that chooses none of the files.
+
+    known: what the reader's files are called; `val_questions` is the one called `questions` of the split `val`.
+    """
+    for name in files:
+        if name not in known and not name.endswith(tuple(f"_{plain}" for plain in known)):
+            raise DataError(
+                f"files: {name!r} is none of this reader's files: {', '.join(known)} (or of one split: val_{known[0]})"
+            )
+    if split and all(name in known for name in files):  # of a split that none of several is named for, `pick` tells
+        raise DataError(
+            f"split {split!r} chooses nothing: this reader's files are chosen by name ({split}_{known[0]}: …), and "
+            f"given are {', '.join(sorted(files)) or 'none'}. Leave split out, or name the files for their splits"
+        )
 
 
 def pick(files: Mapping[str, Path], name: str, split: str = "") -> Path | None:
@@ -88,7 +107,7 @@ def read_bytes(path: Path | str) -> bytes:
     archive, inner = _split_archive(path)
     if archive is None:
         try:
-            return path.read_bytes()
+            return _gunzip(path.read_bytes(), path) if path.suffix.lower() == ".gz" else path.read_bytes()
         except FileNotFoundError:
             raise DataError(f"{path}: no such file") from None
         except OSError as error:
@@ -102,6 +121,15 @@ def read_bytes(path: Path | str) -> bytes:
             listed = ", ".join(members[:8]) + (", …" if len(members) > 8 else "")
             raise DataError(f"{archive}: {problem}. Name one as {archive}/MEMBER; there are: {listed or 'none'}")
         return _read_member(opened, inner, archive)
+
+
+def _gunzip(content: bytes, path: Path) -> bytes:
+    if path.name.lower().endswith((".tar.gz", ".tgz")):
+        raise DataError(f"{path}: tar archives are not read. Unpack it, or pack the files as .zip")
+    try:
+        return gzip.decompress(content)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path}: cannot be unpacked: {error}") from error
 
 
 class Folder:

@@ -20,7 +20,7 @@ from vltool.datasets import checks
 from vltool.datasets.checks import Place
 from vltool.datasets.image_ids import ImageNamer
 from vltool.datasets.records import QuestionRecord
-from vltool.datasets.sources import pick, read_json, require
+from vltool.datasets.sources import check_files, pick, read_json, require
 from vltool.errors import DataError
 
 DEFAULT_IMAGE_ID = "coco:{number}"
@@ -41,6 +41,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
     `val_questions` … and chosen by split: `train`, `train+val`. image_id: pattern of the pictures' ids
     (default: coco:{number}). Raises DataError, also for a question without annotation or the reverse.
     """
+    check_files(files, split, known=("questions", "annotations"))
     namer = ImageNamer(image_id or DEFAULT_IMAGE_ID)
     records: list[QuestionRecord] = []
     seen: set[int] = set()

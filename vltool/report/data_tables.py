@@ -16,6 +16,7 @@ from vltool.report.table import Table
 REASONS = {
     "read": "Read",
     "not_asked": "Not asked",
+    "excluded": "Excluded",
     "contaminated": "Contaminated",
     "without_features": "Without features",
     "used": "Used",
@@ -35,8 +36,9 @@ def examples(files: RunFiles) -> Table | str:
     return Table(
         "Examples of every split, and those left out",
         pd.DataFrame(rows),
-        note="Not asked: what the task has no question about, as phrases without a box. Contaminated: training "
-        "examples about a picture that some task of the run evaluates. Without features: their picture is not in the "
+        note="Not asked: what the task has no question about, as phrases without a box. Excluded: training examples "
+        "about a picture that splits.exclude names. Contaminated: those about a picture that some task of the run "
+        "evaluates. Without features: their picture is not in the "
         "store and the configuration lets them go.",
     )
 

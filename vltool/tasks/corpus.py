@@ -5,12 +5,12 @@ text/
   answers.json    task → its answer pool
   tokens.json     sentence → tokens, for every split
   vectors.npy     (words, width) float32
-  coverage.json   how many words the GloVe file covers, and the uncovered ones
+  coverage.json   how many words the GloVe file covers, and the uncovered ones; written last. Its key is a digest of the
+                  GloVe file's content and the words: while it stays the same, the vectors are not looked up again
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,14 @@ import numpy as np
 
 from vltool.config import TextConfig
 from vltool.errors import DataError
-from vltool.json_files import read_json, write_json
+from vltool.json_files import read_json, whole_file, write_json
 from vltool.metrics.answer_words import normalize_answer
 from vltool.tasks.prepare import SPLITS, PreparedTasks
-from vltool.text.glove import load_vectors
+from vltool.text.glove import content_key, load_vectors
 from vltool.text.tokenizer import tokenize_all
 from vltool.text.vocabulary import AnswerPool, Vocabulary
 
+FILES = ("words.json", "answers.json", "tokens.json", "vectors.npy", "coverage.json")
 WORLD_VECTORS = Path(__file__).parents[1] / "world" / "glove.world.50d.txt"
 
 
@@ -56,9 +57,16 @@ class Corpus:
 
 
 def build_corpus(
-    prepared: PreparedTasks, config: TextConfig, *, progress: Callable[[str], None] | None = None
+    prepared: PreparedTasks,
+    config: TextConfig,
+    *,
+    before: Path | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Corpus:
-    """Tokenize every sentence of a run; vocabularies come from training examples only."""
+    """Tokenize every sentence of a run; vocabularies come from training examples only.
+
+    before: a folder of `save_corpus`, whose vectors are taken if they are those of the same words and file content.
+    """
     say = progress or (lambda text: None)
     sentences = {split: list(dict.fromkeys(_sentences(prepared, split))) for split in SPLITS}
     everything = list(dict.fromkeys(sentence for split in SPLITS for sentence in sentences[split]))
@@ -66,8 +74,7 @@ def build_corpus(
     tokens = dict(zip(everything, map(tuple, tokenize_all(everything)), strict=True))
     words = Vocabulary.build([tokens[sentence] for sentence in sentences["train"]], min_count=config.min_count)
     path = WORLD_VECTORS if config.glove == "world" else Path(config.glove)
-    say(f"looking {len(words):,} words up in {path.name}")
-    vectors, coverage = load_vectors(path, words)
+    vectors, coverage = _vectors(path, words, before, say)
     answers = {}
     for name, task in prepared.tasks.items():
         training = prepared.examples[name]["train"]
@@ -82,15 +89,34 @@ def build_corpus(
     return Corpus(words, vectors, tokens, answers, coverage)
 
 
+def _vectors(
+    path: Path, words: Vocabulary, before: Path | None, say: Callable[[str], None]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    key = content_key(path, words)
+    if before is not None and (before / FILES[-1]).exists():
+        try:
+            coverage = read_json(before / FILES[-1])
+            if coverage.get("key") == key:
+                vectors = np.load(before / "vectors.npy", allow_pickle=False)
+                if vectors.shape == (len(words), coverage["dim"]):
+                    say(f"vectors of {path.name}: up to date")
+                    return vectors, coverage
+        except (DataError, OSError, ValueError, EOFError, AttributeError):
+            pass  # damaged: look the words up again
+    say(f"looking {len(words):,} words up in {path.name}")
+    vectors, coverage = load_vectors(path, words)
+    return vectors, {**coverage, "key": key}
+
+
 def save_corpus(corpus: Corpus, folder: Path) -> None:
-    """Write the corpus; each file appears whole or not at all."""
+    """Write the corpus; each file appears whole or not at all, the coverage last: without it nothing else counts."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILES[-1]).unlink(missing_ok=True)
     write_json(folder / "words.json", corpus.words.to_json())
     write_json(folder / "answers.json", {name: pool.to_json() for name, pool in corpus.answers.items()})
     write_json(folder / "tokens.json", corpus.tokens)
-    draft = folder / ".vectors.writing.npy"
-    np.save(draft, corpus.vectors)
-    os.replace(draft, folder / "vectors.npy")
+    with whole_file(folder / "vectors.npy") as file:
+        np.save(file, corpus.vectors)
     write_json(folder / "coverage.json", corpus.coverage)
 
 
@@ -101,8 +127,10 @@ def load_corpus(folder: Path) -> Corpus:
         answers = {name: AnswerPool.from_json(found) for name, found in read_json(folder / "answers.json").items()}
         words = Vocabulary.from_json(read_json(folder / "words.json"))
         vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-        return Corpus(words, vectors, tokens, answers, read_json(folder / "coverage.json"))
-    except (DataError, OSError, ValueError) as error:
+        if vectors.ndim != 2 or len(vectors) != len(words):
+            raise DataError(f"vectors.npy: expected {len(words)} rows, found an array of {vectors.shape}")
+        return Corpus(words, vectors, tokens, answers, read_json(folder / FILES[-1]))
+    except (DataError, OSError, ValueError, EOFError, AttributeError, TypeError) as error:
         raise DataError(f"{folder}: no embedded text there ({error}). Run: vltool embed-text CONFIG") from error
 
 

@@ -1,7 +1,8 @@
 """Visual grounding: which regions does each phrase of a caption name (section 3.3.3, equations 9 and 10).
 
 A region is a target if its IoU with an annotated box of the phrase is at least 0.5 (`boxes: any`) or with the
-smallest box around all of them (`boxes: merged`). Scene phrases and phrases without boxes are not asked.
+smallest box around all of them (`boxes: merged`). Scene phrases and phrases without boxes are not asked, nor captions
+that the dataset lists as unrelated to their picture.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class VisualGrounding(Task[GroundedCaption]):
         return Example(f"{record.image_id}#{record.sentence_index}", ((record.image_id, sentence),), record)
 
     def examples(self, split: str) -> tuple[Example, ...]:
-        return tuple(example for example in super().examples(split) if asked_phrases(example))
+        found = super().examples(split)
+        return tuple(example for example in found if asked_phrases(example) and not example.target.is_unrelated)
 
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.grounding import GroundingDecoder

@@ -5,7 +5,7 @@ What is left out is counted here, by task, split and reason; nothing disappears 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from vltool.config import RunConfig, SourceConfig
 from vltool.datasets.sources import without_collecting
 from vltool.errors import ConfigError, DataError
 from vltool.registry import READERS, TASKS, resolve
+from vltool.splits.excluded import read_excluded
 from vltool.splits.protocol import apply_protocol, train_on, training_of
 from vltool.structures import Example, ImageId
 from vltool.tasks.task import Task
@@ -49,7 +50,9 @@ class PreparedTasks:
 
 
 def prepare_tasks(config: RunConfig) -> PreparedTasks:
-    """Read every source of every task and apply the split protocol. Raises DataError or ConfigError.
+    """Read every source of every task, take away what `splits.exclude` names, and apply the split protocol.
+
+    Raises DataError or ConfigError.
 
     Protocol `clean` takes every training example away whose picture any task evaluates (12-in-1's rule). Protocol
     `paper-ii` trains on VQA's val set too, and leaves every val set that it may not be scored on empty.
@@ -60,7 +63,8 @@ def prepare_tasks(config: RunConfig) -> PreparedTasks:
     for name, task_config in config.tasks.items():
         records, read = {}, {}
         for split in SPLITS:
-            found = [read_source(source) for source in getattr(task_config, split)]
+            sources = enumerate(getattr(task_config, split))
+            found = [read_source(source, place=f"tasks.{name}.{split}.{k}") for k, source in sources]
             records[split] = [record for source in found for record in source]
             read[split] = len(records[split])
         kind = resolve(TASKS, task_config.type or name, kind="task")
@@ -68,34 +72,42 @@ def prepare_tasks(config: RunConfig) -> PreparedTasks:
         examples[name] = {split: task.examples(split) for split in SPLITS}
         counts += [{"task": name, "split": split, "read": read[split]} for split in SPLITS]
     arranged = _arrange(examples, config)
-    kept, contamination = _apply_protocol(arranged, config.splits.protocol)
+    excluded = read_excluded(config.splits.exclude)
+    allowed = {name: {**splits, "train": _without(splits["train"], excluded)} for name, splits in arranged.items()}
+    kept, contamination = _apply_protocol(allowed, config.splits.protocol)
     for row in counts:
         name, split = row["task"], row["split"]
         asked, moved = len(examples[name][split]), len(arranged[name][split]) - len(examples[name][split])
         row["not_asked"] = row["read"] - asked
         if moved:  # by the protocol: into training, or out of what may be scored
             row["moved"] = moved
-        row["contaminated"] = len(arranged[name][split]) - len(kept[name][split])
+        if excluded and split == "train":
+            row["excluded"] = len(arranged[name][split]) - len(allowed[name][split])
+        row["contaminated"] = len(allowed[name][split]) - len(kept[name][split])
         row["used"] = len(kept[name][split])
     return PreparedTasks(tasks, kept, tuple(counts), contamination)
 
 
-def read_source(source: SourceConfig) -> list[Any]:
-    """The records of one source, of the chosen pictures. Raises DataError or ConfigError."""
+def read_source(source: SourceConfig, *, place: str = "source") -> list[Any]:
+    """The records of one source, of the chosen pictures. Raises DataError or ConfigError, which name `place`.
+
+    place: the key of the source in the configuration.
+    """
     read = resolve(READERS, source.reader, kind="reader")
-    with without_collecting():
-        records = read(
-            files={name: Path(path) for name, path in source.files.items()},
-            split=source.split,
-            image_id=source.image_id,
-        )
+    try:
+        with without_collecting():
+            records = read(
+                files={name: Path(path) for name, path in source.files.items()},
+                split=source.split,
+                image_id=source.image_id,
+            )
+    except (DataError, ConfigError) as error:
+        raise type(error)(f"{place}: {error}") from error
+    if not records:
+        files = ", ".join(source.files.values())
+        raise DataError(f"{place}: nothing to use in {files}" + (f" (split {source.split})" if source.split else ""))
     if source.every == 1:
         return list(records)
-    if source.every < 1 or not all(0 <= k < source.every for k in source.keep):
-        raise ConfigError(
-            f"reader {source.reader}: keep {list(source.keep)} must lie in 0 … every - 1 ({source.every})"
-        )
-    records = list(records)
     order = {image_id: k for k, image_id in enumerate(sorted({record.image_id for record in records}))}
     return [record for record in records if order[record.image_id] % source.every in source.keep]
 
@@ -148,6 +160,12 @@ def _arrange(examples: Examples, config: RunConfig) -> Examples:
             "test": splits["test"],
         }
     return found
+
+
+def _without(examples: tuple[Example, ...], excluded: Collection[ImageId]) -> tuple[Example, ...]:
+    if not excluded:
+        return examples
+    return tuple(example for example in examples if not any(image_id in excluded for image_id in example.image_ids))
 
 
 def _apply_protocol(examples: Examples, protocol: str) -> tuple[Examples, tuple[dict[str, Any], ...]]:

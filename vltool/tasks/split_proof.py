@@ -21,7 +21,7 @@ from vltool.datasets.id_lists import read_names
 from vltool.datasets.image_ids import ImageNamer
 from vltool.features import record
 from vltool.features.store import RegionStore
-from vltool.json_files import write_json
+from vltool.json_files import whole_file, write_json, write_text
 from vltool.splits.audit import audit_sets
 from vltool.splits.identity import PATTERNS
 from vltool.splits.near_duplicates import Hashes
@@ -55,18 +55,20 @@ def build_splits(prepared: PreparedTasks, folder: Path, *, protocol: str) -> dic
                 file = f"{name}.{split}.{kind}.txt"
                 data = "".join(f"{item}\n" for item in ids).encode()
                 digest = hashlib.sha256(data).hexdigest()
-                (folder / file).write_bytes(data)
+                with whole_file(folder / file) as written:
+                    written.write(data)
                 lists[name][split] |= {kind: len(ids), f"{kind}_sha256": digest, f"{kind}_file": file}
                 sums.append(f"{digest}  {file}\n")
     summary = {
         "protocol": protocol,
         "lists": lists,
         "removed": {row["task"]: row["contaminated"] for row in prepared.counts if row["split"] == "train"},
+        "excluded": {row["task"]: row["excluded"] for row in prepared.counts if "excluded" in row},
         "counts": list(prepared.counts),
         "pairs": list(prepared.contamination),
     }
     write_json(folder / "splits.json", summary)
-    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    write_text(folder / "SHA256SUMS", "".join(sums))
     return summary
 
 
@@ -108,6 +110,20 @@ def all_pictures(trainings: Mapping[str, PreparedTasks]) -> set[ImageId]:
         for examples in splits.values()
         for image_id in pictures(examples)
     }
+
+
+def remedy(found: Mapping[str, Any], trainings: Mapping[str, PreparedTasks]) -> list[ImageId]:
+    """The trained pictures of an audit's near-duplicates: without them, `splits.exclude`, these are gone.
+
+    Not those that only the detector was trained on, which no list can undo.
+    """
+    trained = {
+        image_id
+        for prepared in trainings.values()
+        for splits in prepared.examples.values()
+        for image_id in image_ids_of(splits["train"])
+    }
+    return sorted({row["a"] for row in found["near_duplicates"]} & trained)
 
 
 def stored_hashes(path: Path | str, image_ids: Collection[ImageId]) -> tuple[Hashes, Hashes]:

@@ -29,6 +29,17 @@ class VisualQuestionAnswering(Task[QuestionRecord]):
     def example(self, record: QuestionRecord) -> Example:
         return Example(str(record.question_id), ((record.image_id, record.question),), record)
 
+    def examples(self, split: str) -> tuple[Example, ...]:
+        """Raises DataError for questions without answers that are to be learned from or validated on."""
+        found = super().examples(split)
+        bare = [example.example_id for example in found if not example.target.answers]
+        if bare and split != "test":  # the official test answers are secret
+            raise DataError(
+                f"tasks.{self.name}.{split}: {len(bare):,} of {len(found):,} questions have no answers, first question "
+                f"{bare[0]}. Name their annotations beside the questions (files: annotations)"
+            )
+        return found
+
     def answers(self, examples: Sequence[Example]) -> list[tuple[str, ...]]:
         return [example.target.answers for example in examples]
 
@@ -108,6 +119,12 @@ class AccuracyMetric(Metric):
 
 def _accuracy(answered: Sequence[tuple[Example, str]]) -> Scores:
     records = [example.target for example, _ in answered]
+    bare = [record.question_id for record in records if not record.answers]
+    if bare:
+        raise DataError(
+            f"{len(bare):,} of {len(records):,} questions have no answers to compare with, first question {bare[0]}: "
+            "the official test answers are secret. Test on a share of the val questions instead, as in docs/data.md"
+        )
     found = vqa_accuracy(
         predictions=[answer for _, answer in answered],
         answers=[record.answers for record in records],

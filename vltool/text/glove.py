@@ -9,6 +9,8 @@ A file is scanned as bytes; a line is parsed only if its first word begins one o
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import hashlib
 import zipfile
 import zlib
@@ -51,7 +53,7 @@ def load_vectors(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """(V, dim) float32, a row for each of `words`, and how far the file covers them.
 
-    path: a text file, a .zip with one, or `archive.zip/member`; of several members `dim` picks `….{dim}d.…`.
+    path: a text file (.gz too), a .zip with one, or `archive.zip/member`; of several members `dim` picks `….{dim}d.…`.
     dim: the width expected (default: the file's). Where a word comes twice in the file, the first line counts.
     Padding is zeros. A word without vector, and the unknown word, gets numbers from a normal distribution with the
     standard deviation of the vectors found; they depend on the word, `seed` and that deviation alone. Zeros would
@@ -72,12 +74,30 @@ def load_vectors(
     return _fill(scan, words, width, seed), _coverage(scan, words, rows, width)
 
 
+def content_key(path: Path | str, words: Sequence[str], *, dim: int | None = None, seed: int = 0) -> str:
+    """Digest of all that `load_vectors` depends on: the content of the file or archive, the words, dim and seed."""
+    path = Path(path)
+    archive = next((part for part in (path, *path.parents) if part.is_file()), path)
+    try:
+        with archive.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of word vectors") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    member = path.relative_to(archive).as_posix()
+    return hashlib.sha256("\n".join([content, member, str(dim), str(seed), *words]).encode()).hexdigest()
+
+
 @contextmanager
 def _open(path: Path, dim: int | None) -> Iterator[BinaryIO]:
     """The lines of a text file or archive member as bytes; anything that cannot be read is a DataError."""
     archive = next((part for part in (path, *path.parents) if part.suffix.lower() == ".zip" and part.is_file()), None)
     try:
-        if archive is None:
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path, "rb") as unpacked:
+                yield unpacked  # type: ignore[misc]
+        elif archive is None:
             with path.open("rb", buffering=_BUFFER) as file:
                 yield file
         else:
@@ -104,6 +124,7 @@ def _first_lines(file: Iterable[bytes], path: Path) -> list[bytes]:
     found = list(islice(file, _SAMPLE))
     if not found:
         raise DataError(f"{path}: empty; expected a word and its numbers on every line")
+    found[0] = found[0].removeprefix(codecs.BOM_UTF8)
     return found
 
 
