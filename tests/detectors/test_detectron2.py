@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from vltool.detectors import load_detector
+from vltool.detectors.faster_rcnn.config import read_config
+from vltool.detectors.faster_rcnn.model import FasterRCNN
 from vltool.detectors.selection import RECIPES, Recipe, select
-from vltool.errors import ConfigError
+from vltool.errors import CheckpointError, ConfigError
 from vltool.structures import ImageId
 
 HAS_DETECTRON2 = importlib.util.find_spec("detectron2") is not None
@@ -24,6 +30,71 @@ def test_missing_detectron2_is_a_configuration_error_that_says_how_to_get_it(tmp
     (tmp_path / "model.pth").touch()
     with pytest.raises(ConfigError, match=r"pip install --no-build-isolation \./detectron2"):
         load_detector("detectron2", config_file=tmp_path / "config.yaml")
+
+
+@pytest.mark.skipif(HAS_DETECTRON2, reason="detectron2 is installed")
+def test_auto_takes_the_builtin_runner_without_detectron2_and_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    detector = load_detector("auto", **write_detector(tmp_path, NARROW), say=said.append)
+    assert detector.backend == "builtin"
+    assert said == ["backend builtin: detectron2 is not installed"]
+
+
+def test_auto_takes_detectron2_where_it_can_be_imported(tmp_path: Path) -> None:
+    pytest.importorskip("detectron2")
+    said: list[str] = []
+    files = write_detector(tmp_path, NARROW)
+    assert load_detector("auto", **files, device="cpu", say=said.append).backend == "detectron2"
+    assert load_detector("auto", **files, device="cpu", precision="bfloat16", say=said.append).backend == "builtin"
+    assert said == [
+        "backend detectron2: it is installed and runs this detector",
+        "backend builtin: detectron2 computes in float32 only",
+    ]
+
+
+@pytest.mark.parametrize("key", ["MODEL.CAFFE_MAXPOOL", "MODEL.BUA.RESNET_VERSION"])
+def test_auto_takes_the_builtin_runner_for_rules_that_detectron2_does_not_have(key: str, tmp_path: Path) -> None:
+    pytest.importorskip("detectron2")
+    said: list[str] = []
+    files = write_detector(tmp_path, {**NARROW, key: 1 if "BUA" in key else True})
+    assert load_detector("auto", **files, device="cpu", say=said.append).backend == "builtin"
+    assert re.match(r"backend builtin: detectron2 cannot run this detector: .*config key: MODEL\.", said[0])
+    assert len(said) == 1
+
+
+def test_detectron2_runs_no_code_in_a_configuration_and_checks_weights_as_we_do(tmp_path: Path) -> None:
+    pytest.importorskip("detectron2")
+    (tmp_path / "model.pth").touch()
+    harm = tmp_path / "harm"
+    (tmp_path / "config.yaml").write_text(f"MODEL: !!python/object/apply:os.mkdir ['{harm}']")
+    files = {"config_file": tmp_path / "config.yaml", "weights": tmp_path / "model.pth"}
+    with pytest.raises(ConfigError, match="asks for Python code to be run"):
+        load_detector("detectron2", **files)
+    assert not harm.exists()
+    for text, message in (
+        ("VERSION: 1", "VERSION = 1: only 2 is read"),
+        ("MODEL: {RPN: {NMS_THRESH: high}}", "detectron2 refuses this configuration"),
+        (
+            "MODEL: {META_ARCHITECTURE: RetinaNet, RPN: {NMS_TRESH: 1.0}}",
+            "Non-existent config key: MODEL.RPN.NMS_TRESH",
+        ),
+        ("MODEL: {ROI_HEADS: {NAME: Nobody}}", "detectron2 cannot build this network"),
+    ):
+        (tmp_path / "config.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            load_detector("detectron2", **files)
+    files = write_detector(tmp_path, NARROW)
+    weights = load_file(files["weights"])
+    anchors = {"proposal_generator.anchor_generator.cell_anchors.0": torch.ones(15, 4)}
+    for broken, message in (
+        ({**weights, "roi_heads.more": torch.ones(1)}, "parameter roi_heads.more of shape"),
+        ({**weights, **anchors}, "holds other anchors than"),
+        ({name: tensor for name, tensor in weights.items() if "bbox_pred" not in name}, "no parameter roi_heads.box"),
+    ):
+        save_file(broken, files["weights"])
+        for backend in ("detectron2", "builtin"):
+            with pytest.raises(CheckpointError, match=message):
+                load_detector(backend, **files, device="cpu")
 
 
 def test_both_backends_agree(golden: Path) -> None:
@@ -100,13 +171,6 @@ NARROW = {
 
 def write_detector(folder: Path, values: dict) -> dict[str, Path]:
     """A configuration and random weights for it, scaled so that nothing explodes on the way up."""
-    import torch
-    import yaml
-    from safetensors.torch import save_file
-
-    from vltool.detectors.faster_rcnn.config import read_config
-    from vltool.detectors.faster_rcnn.model import FasterRCNN
-
     nested: dict = {}
     for key, value in values.items():
         *sections, name = key.split(".")

@@ -22,7 +22,7 @@ GOLDEN = Path(__file__).with_name("golden_world_detector.npz")
 
 @pytest.fixture(scope="module")
 def detector() -> FasterRCNNDetector:
-    detector = load_detector(device="cpu")
+    detector = load_detector("builtin", device="cpu")
     assert isinstance(detector, FasterRCNNDetector)
     return detector
 
@@ -83,7 +83,7 @@ def test_bfloat16_and_folding_change_little(detector: FasterRCNNDetector, expect
     image, boxes = picture(expected), expected["detection_boxes"]
     exact = detector.detect_at(image, boxes).features
     for options, tolerance in (({"precision": "bfloat16"}, 0.05), ({"precision": "float32", "fold": False}, 1e-4)):
-        found = load_detector(device="cpu", **options).detect_at(image, boxes).features
+        found = load_detector("builtin", device="cpu", **options).detect_at(image, boxes).features
         assert 0 < np.abs(found - exact).max() <= tolerance * np.abs(exact).max()
 
 

@@ -74,14 +74,13 @@ def _gpu() -> Finding:
 
 
 def _detectron2() -> Finding:
-    if importlib.util.find_spec("detectron2") is not None:
-        return Finding("detectron2", "installed", True, "--backend auto uses it")
-    return Finding(
-        "detectron2",
-        "not installed",
-        True,
-        "optional: the built-in runner gives the same numbers. To get it, see docs/detectors.md",
-    )
+    from vltool.detectors.load import HOW_TO_GET_DETECTRON2, why_no_detectron2
+
+    reason = why_no_detectron2()
+    if not reason:
+        return Finding("detectron2", "installed", True, "--backend auto uses it for the detectors that it can run")
+    found = "not installed" if reason.endswith("not installed") else reason
+    return Finding("detectron2", found, True, f"{HOW_TO_GET_DETECTRON2}. The built-in runner gives the same numbers")
 
 
 def _world_detector() -> Finding:

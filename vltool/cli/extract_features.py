@@ -49,8 +49,10 @@ def command(
     from vltool.features.extract import extract, parse_shard
 
     given = read_boxes(boxes, box_format, recipe=recipe)
-    detector = load_detector(backend=backend, config_file=config_file, weights=weights, precision=precision)
     with Console() as console:
+        detector = load_detector(
+            backend=backend, config_file=config_file, weights=weights, precision=precision, say=console.say
+        )
         console.say(f"detector {detector.name}, {detector.feature_dim}-d features, recipe {recipe}")
         result = extract(
             sources,

@@ -12,20 +12,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vltool.detectors.detector import Detections, check_boxes, check_image, fingerprint_of
-from vltool.detectors.faster_rcnn.boxes import clip, scale
-from vltool.detectors.faster_rcnn.checkpoint import ANCHORS, IGNORED_PREFIXES, IGNORED_SUFFIXES, read_weights
+from vltool.detectors.detector import (
+    Detections,
+    array_of,
+    check_boxes,
+    check_image,
+    description,
+    fingerprint_of,
+)
+from vltool.detectors.faster_rcnn.checkpoint import (
+    IGNORED_SUFFIXES,
+    check_anchors,
+    check_leftover,
+    check_parameters,
+    complete_norms,
+    read_weights,
+)
 from vltool.detectors.faster_rcnn.heads import AttributeHead
+from vltool.detectors.faster_rcnn.yaml_file import load_yaml
+from vltool.detectors.frame import Frame
+from vltool.detectors.load import HOW_TO_GET_DETECTRON2
 from vltool.detectors.names import check_names
 from vltool.detectors.precision import full_float32
 from vltool.errors import CheckpointError, ConfigError
 
-HOW_TO_GET = (
-    "detectron2 is not installed here. It has no wheels: fetch its source (github.com/facebookresearch/detectron2) "
-    "and run: pip install --no-build-isolation ./detectron2. It is optional; --backend builtin needs only torchvision"
-)
 ATTRIBUTE_PREFIX = "roi_heads.attribute_predictor."
 
 
@@ -68,11 +80,15 @@ class Detectron2Detector:
     def __reduce__(self) -> tuple[Any, ...]:
         return load_detectron2, self._origin
 
+    @property
+    def device(self) -> str:
+        return str(self.model.device.type)
+
     def detect(self, image: np.ndarray) -> Detections:
         with torch.inference_mode(), full_float32(self.model.device):
             images, maps = self.feature_maps(check_image(image))
             (proposals,), _ = self.model.proposal_generator(images, maps, None)
-            return self.detections(maps, proposals, image)
+            return self.detections(maps, proposals, frame_of(images, image))
 
     def detect_at(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
         from detectron2.structures import Boxes, Instances
@@ -80,31 +96,18 @@ class Detectron2Detector:
         boxes = check_boxes(boxes, height=image.shape[0], width=image.shape[1])
         with torch.inference_mode(), full_float32(self.model.device):
             images, maps = self.feature_maps(check_image(image))
-            (size,) = images.image_sizes  # height, width
-            resized = scale(torch.from_numpy(boxes), size[1] / image.shape[1], size[0] / image.shape[0])
-            given = Instances(size, proposal_boxes=Boxes(resized.to(images.tensor.device)))
-            return self.detections(maps, given, image, given=boxes)
+            frame = frame_of(images, image)
+            resized = frame.resized(torch.from_numpy(boxes)).to(images.tensor.device)
+            given = Instances(images.image_sizes[0], proposal_boxes=Boxes(resized))
+            return self.detections(maps, given, frame, given=boxes)
 
     def detect_batch(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None) -> list[Detections]:
         if boxes is None:
             return [self.detect(image) for image in images]
         return [self.detect_at(image, given) for image, given in zip(images, boxes, strict=True)]
 
-    @property
-    def device(self) -> str:
-        return str(self.model.device.type)
-
     def describe(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "backend": self.backend,
-            "fingerprint": self.fingerprint,
-            "precision": self.precision,
-            "feature_dim": self.feature_dim,
-            "config": self.cfg.dump(),
-            "class_names": list(self.class_names),
-            "attribute_names": list(self.attribute_names),
-        }
+        return description(self, self.cfg.dump())
 
     def feature_maps(self, image: np.ndarray) -> tuple[Any, dict[str, Tensor]]:
         """detectron2's ImageList of one resized picture, and the backbone's maps by name."""
@@ -123,7 +126,7 @@ class Detectron2Detector:
         return self.heads.box_head(pooled)
 
     def detections(
-        self, maps: dict[str, Tensor], proposals: Any, image: np.ndarray, *, given: np.ndarray | None = None
+        self, maps: dict[str, Tensor], proposals: Any, frame: Frame, *, given: np.ndarray | None = None
     ) -> Detections:
         """What the heads say of detectron2's Instances with proposal_boxes, in pixels of the original picture."""
         predictor = self.heads.box_predictor
@@ -132,30 +135,39 @@ class Detectron2Detector:
         (probabilities,) = predictor.predict_probs(predictions, [proposals])
         (regressed,) = predictor.predict_boxes(predictions, [proposals])
         (instances,), (rows,) = predictor.inference(predictions, [proposals])
-        height, width = image.shape[:2]
-        resized_height, resized_width = proposals.image_size
-        factors = width / resized_width, height / resized_height
-
-        def original(boxes: Tensor) -> np.ndarray:
-            boxes = clip(boxes, height=resized_height, width=resized_width)
-            return clip(scale(boxes, *factors), height=height, width=width).cpu().numpy()
-
+        regressed = regressed.reshape(len(regressed), regressed.shape[1] // 4, 4)
         kept = instances.pred_boxes.nonempty()
         attributes = None
         if self.attributes is not None:
-            attributes = self.attributes(features, predictions[0].argmax(dim=1)).softmax(dim=1).cpu().numpy()
+            attributes = self.attributes(features, predictions[0].argmax(dim=1)).softmax(dim=1)
+        proposal_boxes = frame.original(frame.clip(proposals.proposal_boxes.tensor))
         return Detections(
-            proposal_boxes=original(proposals.proposal_boxes.tensor) if given is None else given,
-            features=features.float().cpu().numpy(),
-            class_probabilities=probabilities.cpu().numpy(),
-            regressed_boxes=original(regressed.reshape(len(regressed), regressed.shape[1] // 4, 4)),
-            final_rows=rows[kept].cpu().numpy(),
-            final_classes=instances.pred_classes[kept].cpu().numpy(),
-            height=height,
-            width=width,
-            proposal_logits=proposals.objectness_logits.cpu().numpy() if given is None else None,
-            attribute_probabilities=attributes,
+            proposal_boxes=array_of(proposal_boxes) if given is None else given,
+            features=array_of(features),
+            class_probabilities=array_of(probabilities),
+            regressed_boxes=array_of(frame.original(frame.clip(regressed))),
+            final_rows=array_of(rows[kept]),
+            final_classes=array_of(instances.pred_classes[kept]),
+            height=frame.height,
+            width=frame.width,
+            proposal_logits=array_of(proposals.objectness_logits) if given is None else None,
+            attribute_probabilities=array_of(attributes),
         )
+
+
+def frame_of(images: Any, image: np.ndarray) -> Frame:
+    """The frame of the one picture in detectron2's ImageList."""
+    (height, width), (resized_height, resized_width) = image.shape[:2], images.image_sizes[0]
+    return Frame(height, width, resized_width / width, resized_height / height, resized_width, resized_height)
+
+
+def why_not_importable() -> str:
+    """Why detectron2 cannot be imported, as after an update of torch under its compiled part; "" if it can."""
+    try:
+        import detectron2.modeling  # noqa: F401
+    except Exception as error:  # noqa: BLE001 - a compiled part fails in any way there is
+        return f"detectron2 is installed but cannot be imported: {error!r:.200}"
+    return ""
 
 
 def load_detectron2(
@@ -174,9 +186,7 @@ def load_detectron2(
     if precision not in ("auto", "float32"):
         raise ConfigError(f"--precision {precision}: --backend detectron2 computes in float32 only")
     cfg, with_attributes = read_cfg(config_file, device)
-    from detectron2.modeling import build_model
-
-    model = build_model(cfg).eval().requires_grad_(False)
+    model = build(cfg, source=str(config_file))
     tensors = read_weights(weights)
     neutral = cfg.clone()
     neutral.MODEL.DEVICE = neutral.MODEL.WEIGHTS = neutral.OUTPUT_DIR = ""  # where it runs does not matter
@@ -210,7 +220,7 @@ def read_cfg(config_file: str | Path, device: str) -> tuple[Any, bool]:
     try:
         from detectron2.config import CfgNode, get_cfg
     except ImportError as error:
-        raise ConfigError(HOW_TO_GET) from error
+        raise ConfigError(f"detectron2 is not installed here: {error}. {HOW_TO_GET_DETECTRON2}") from error
     cfg = get_cfg()
     cfg.MODEL.ATTRIBUTE_ON = False
     cfg.INPUT.MAX_ATTR_PER_INS = 16
@@ -219,13 +229,34 @@ def read_cfg(config_file: str | Path, device: str) -> tuple[Any, bool]:
     )
     cfg.MODEL.RPN.BBOX_LOSS_WEIGHT = 1.0
     cfg.MODEL.ROI_BOX_HEAD.BBOX_LOSS_WEIGHT = 1.0
+    nested = load_yaml(Path(config_file))  # detectron2's own reader would run what a YAML file asks for, and download
+    if nested.get("VERSION", 2) != 2:
+        raise ConfigError(f"{config_file}: VERSION = {nested['VERSION']!r:.80}: only 2 is read")
     try:
-        cfg.merge_from_file(str(config_file))
-    except (OSError, KeyError, ValueError, AssertionError) as error:
-        raise ConfigError(f"{config_file}: detectron2 refuses this configuration: {error}") from error
+        cfg.merge_from_other_cfg(CfgNode(nested))
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        reason = str(error.args[0]) if error.args else repr(error)
+        raise ConfigError(f"{config_file}: detectron2 refuses this configuration: {reason}") from error
     cfg.MODEL.DEVICE = device
     cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.ROI_HEADS.NAME.removeprefix("Attribute")
     return cfg, bool(cfg.MODEL.ATTRIBUTE_ON)
+
+
+def build(cfg: Any, *, source: str) -> Any:
+    """detectron2's network for a configuration. Raises ConfigError where it cannot build one that gives features."""
+    from detectron2.modeling import build_model
+
+    try:
+        model = build_model(cfg).eval().requires_grad_(False)
+    except Exception as error:  # whatever its parts make of the values
+        raise ConfigError(f"{source}: detectron2 cannot build this network: {error!r:.300}") from error
+    predictor = getattr(getattr(model, "roi_heads", None), "box_predictor", None)
+    if not hasattr(predictor, "cls_score"):
+        raise ConfigError(
+            f"{source}: {cfg.MODEL.META_ARCHITECTURE} with {cfg.MODEL.ROI_HEADS.NAME} has not the one box head whose "
+            "features are wanted; cascades have several, and one-stage detectors none"
+        )
+    return model
 
 
 def load_attributes(tensors: dict[str, Tensor], *, num_classes: int, source: str) -> AttributeHead:
@@ -246,27 +277,17 @@ def load_attributes(tensors: dict[str, Tensor], *, num_classes: int, source: str
         embedding=embedding,
         hidden=parts["fc.0.weight"].shape[0],
     )
+    check_parameters(parts, head.state_dict(), source=source, name_in_file=lambda name: ATTRIBUTE_PREFIX + name)
     head.load_state_dict(parts)
     return head.eval().requires_grad_(False)
 
 
-def load_model(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> None:
-    """Puts weights into a detectron2 model. Raises CheckpointError naming the first that is missing or left over."""
-    expected = model.state_dict()
-    for name, tensor in expected.items():
-        if name in tensors and tensors[name].shape != tensor.shape:
-            raise CheckpointError(
-                f"{source}: parameter {name}: expected shape {tuple(tensor.shape)} by the configuration, "
-                f"found {tuple(tensors[name].shape)}"
-            )
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
-    missing = [name for name in missing if not name.startswith("pixel_") and not name.endswith(IGNORED_SUFFIXES)]
-    ignored = (*IGNORED_PREFIXES, ATTRIBUTE_PREFIX)
-    left_over = [
-        name
-        for name in unexpected
-        if not name.startswith(ignored) and not name.endswith(IGNORED_SUFFIXES) and ANCHORS not in name
-    ]
-    if missing or left_over:
-        what = f"no parameter {missing[0]}" if missing else f"parameter {left_over[0]} has no place in the network"
-        raise CheckpointError(f"{source}: {what}. Do the weights belong to this configuration file?")
+def load_model(model: Any, tensors: dict[str, Tensor], *, source: str) -> None:
+    """Puts weights into a detectron2 model, by the rules of the built-in runner (`load_into`)."""
+    everything = model.state_dict()
+    expected = {name: tensor for name, tensor in everything.items() if not name.endswith(IGNORED_SUFFIXES)}
+    tensors = complete_norms(tensors, expected)
+    check_parameters(tensors, expected, source=source)
+    check_leftover(set(tensors) - set(everything), tensors, source=source, ignored=(ATTRIBUTE_PREFIX,))
+    check_anchors(tensors, list(model.proposal_generator.anchor_generator.cell_anchors), source)
+    model.load_state_dict({name: tensors.get(name, tensor) for name, tensor in everything.items()})

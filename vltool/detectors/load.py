@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from vltool.detectors.detector import Detector
 from vltool.detectors.names import NAMES_FILE, names_beside
 from vltool.errors import CheckpointError, ConfigError
 from vltool.registry import resolve
 
+HOW_TO_GET_DETECTRON2 = (
+    "It is optional. It has no wheels: fetch its source (github.com/facebookresearch/detectron2) and run: "
+    "pip install --no-build-isolation ./detectron2"
+)
 BACKENDS = {
     "builtin": "vltool.detectors.faster_rcnn.detector:load_builtin",
     "detectron2": "vltool.detectors.detectron2:load_detectron2",
@@ -26,14 +32,15 @@ def load_detector(
     precision: str = "auto",
     device: str = "auto",
     fold: bool | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Detector:
     """A detector ready to run; without files, the small one that was trained on the generated world.
 
-    backend: "builtin", "detectron2", or "auto": the built-in runner, and detectron2, where it is installed, for a
-    configuration that the built-in runner refuses.
-    config_file, weights: detectron2's YAML and `.pth`, `.pkl` or `.safetensors`. Without weights, the local file
-    that MODEL.WEIGHTS names. names_file: class and attribute names (default: `classes.json`, or Visual
-    Genome's `objects_vocab.txt` and `attributes_vocab.txt`, beside the weights, if there).
+    backend: "builtin", "detectron2", or "auto": detectron2 where it can be imported and runs this detector, else the
+    built-in runner. say: is told which one runs, and why.
+    config_file, weights: detectron2's YAML (or maskrcnn-benchmark's, for VinVL) and `.pth`, `.pkl` or
+    `.safetensors`. Without weights, the local file that MODEL.WEIGHTS names. names_file: class and attribute names
+    (default: `classes.json`, or Visual Genome's published lists, beside the weights, if there).
     precision: "float32", "bfloat16" or "auto". device: "cpu", "cuda" or "auto".
     fold: merge batch normalizations into convolutions (built-in runner, always in bfloat16): faster, and rounded other
     last digits, of which a hundred layers of random weights can make 1e-4. None: where res5 is the head, as there most
@@ -56,14 +63,36 @@ def load_detector(
         choose_device(device),
         fold,
     )
-    if backend != "auto":
-        return resolve(BACKENDS, backend, kind="detector backend")(*options)
-    try:
-        return resolve(BACKENDS, "builtin", kind="detector backend")(*options)
-    except ConfigError:
-        if importlib.util.find_spec("detectron2") is None:
-            raise
-        return resolve(BACKENDS, "detectron2", kind="detector backend")(*options)
+    if backend == "auto":
+        return load_by_choice(options, precision=precision, say=say)
+    say(f"backend {backend}, as asked for")
+    return resolve(BACKENDS, backend, kind="detector backend")(*options)
+
+
+def load_by_choice(options: tuple[Any, ...], *, precision: str, say: Callable[[str], None]) -> Detector:
+    """The detector run by detectron2 where that can be, else by the built-in runner, which gives the same numbers."""
+    reason = why_no_detectron2()
+    if not reason and precision == "bfloat16":
+        reason = "detectron2 computes in float32 only"
+    if not reason:
+        try:
+            detector = resolve(BACKENDS, "detectron2", kind="detector backend")(*options)
+        except (ConfigError, CheckpointError) as error:
+            reason = f"detectron2 cannot run this detector: {error}"
+        else:
+            say("backend detectron2: it is installed and runs this detector")
+            return detector
+    say(f"backend builtin: {reason}")
+    return resolve(BACKENDS, "builtin", kind="detector backend")(*options)
+
+
+def why_no_detectron2() -> str:
+    """Why detectron2 cannot be used here; "" if it can."""
+    if importlib.util.find_spec("detectron2") is None:
+        return "detectron2 is not installed"
+    from vltool.detectors.detectron2 import why_not_importable
+
+    return why_not_importable()
 
 
 def world_detector_files() -> tuple[Path, Path, Path]:
@@ -82,7 +111,10 @@ def weights_named_in(config_file: Path) -> Path:
     """The local file that a configuration names in MODEL.WEIGHTS, relative to the working directory or to itself."""
     from vltool.detectors.faster_rcnn.yaml_file import flatten, load_yaml
 
-    named = flatten(load_yaml(config_file)).get("MODEL.WEIGHTS", "")
+    keys = flatten(load_yaml(config_file))
+    named = keys.get("MODEL.WEIGHTS", keys.get("MODEL.WEIGHT", ""))  # the latter is maskrcnn-benchmark's
+    if not isinstance(named, str):
+        raise ConfigError(f"{config_file}: MODEL.WEIGHTS = {named!r:.80}, expected the name of a file")
     if not named:
         raise ConfigError(f"{config_file}: MODEL.WEIGHTS is empty; name the weights file with --weights")
     if "://" in named:

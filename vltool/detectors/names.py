@@ -2,22 +2,25 @@
 
 classes.json: {"classes": ["circle", "square"], "attributes": ["red", "blue"]}
 objects_vocab.txt and attributes_vocab.txt, as published for Visual Genome: a name a line, synonyms after a comma.
+VG-SGG-dicts-vgoi6-clipped.json, as published for VinVL: {"label_to_idx": {"yolk": 1}, "attribute_to_idx": {...}, ...}
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from vltool.errors import ConfigError
 
 NAMES_FILE = "classes.json"
+LABELS_FILE = "VG-SGG-dicts-vgoi6-clipped.json"
 OBJECTS_FILE, ATTRIBUTES_FILE = "objects_vocab.txt", "attributes_vocab.txt"
 
 
 def names_beside(folder: Path) -> Path | None:
     """The file of names in a folder, if there is one."""
-    return next((folder / name for name in (NAMES_FILE, OBJECTS_FILE) if (folder / name).is_file()), None)
+    return next((folder / name for name in (NAMES_FILE, OBJECTS_FILE, LABELS_FILE) if (folder / name).is_file()), None)
 
 
 def check_names(
@@ -37,6 +40,11 @@ def check_names(
                 attributes = read_lines(beside)
         else:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if "label_to_idx" in content:
+                content = {
+                    "classes": numbered(content, "label_to_idx"),
+                    "attributes": numbered(content, "attribute_to_idx"),
+                }
             classes, attributes = tuple(content["classes"]), tuple(content.get("attributes", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -46,6 +54,14 @@ def check_names(
         if len(names) != expected and (names or what == "classes"):
             raise ConfigError(f"{path}: {len(names)} names of {what}, but the detector's configuration has {expected}")
     return classes, attributes
+
+
+def numbered(content: dict[str, Any], key: str) -> list[str]:
+    """The names of a map from names to numbers, by number; 0 is the background. Raises ValueError for gaps."""
+    names = {int(number): name for name, number in content.get(key, {}).items() if int(number) > 0}
+    if sorted(names) != list(range(1, len(names) + 1)):
+        raise ValueError(f"{key} numbers {len(names)} names, expected 1 to {len(names)}")
+    return [names[number] for number in sorted(names)]
 
 
 def read_lines(path: Path) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Pictures described in this process: threads read and decode the next ones while the network is at work.
 
-Pictures of one size go through the network together, up to the batch size; the others one by one, so that none is padded
-and the numbers of a picture do not depend on its neighbours.
+Pictures of one size go through the network together, up to the batch size; the others one by one, so that none is
+padded and the numbers of a picture do not depend on its neighbours.
 """
 
 from __future__ import annotations

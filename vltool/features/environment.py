@@ -1,11 +1,14 @@
 """LMDB environments of this process: one per folder, shared by everyone who reads or writes there.
 
 LMDB must not be opened twice in a process, nor be used across a fork; both happen as soon as a trainer, its loader
-processes and a report look at one store. Readers take no locks and so leave no trace, even on a read-only disk.
+processes and a report look at one store. Readers take no locks and so leave no trace, even on a read-only disk: LMDB
+does not know of them, and would write over the pages that they are still reading. A writer therefore holds a snapshot
+of its own from its first moment to its last, which keeps every page that anyone can have seen since.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +20,9 @@ import lmdb
 
 from vltool.errors import StoreError
 
-FIRST_MAP_SIZE = 64 * 2**20
+# Address space, not memory or disk. Growing takes every transaction of a process its pages, so that it should be rare.
+FIRST_MAP_SIZE = 256 * 2**30
+SMALL_MAP_SIZE = 64 * 2**20  # where the address space is limited (ulimit -v)
 Result = TypeVar("Result")
 
 
@@ -30,22 +35,36 @@ class Environment:
         self.num_users = 0
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._snapshot: Any = None
         self._env = self._open()
 
     def _open(self) -> Any:
         file = self.folder / "data.mdb"
+        size = file.stat().st_size if file.exists() else 0
         try:
-            if self.writable:
-                size = file.stat().st_size if file.exists() else 0
-                if file.exists():
-                    self._refuse_truncated(size)
-                return lmdb.open(str(self.folder), map_size=max(FIRST_MAP_SIZE, 2 * size), readahead=False)
-            self._refuse_truncated(file.stat().st_size if file.exists() else 0)
-            return lmdb.open(str(self.folder), readonly=True, lock=False, readahead=False, create=False)
+            if size or not self.writable:  # a writer killed in its first moment leaves an empty file: begun anew
+                self._refuse_truncated(size)
+            env = self._map(max(FIRST_MAP_SIZE, 2 * size)) or self._map(max(SMALL_MAP_SIZE, size))
+            if env is None:
+                raise StoreError(f"{self.folder}: no address space for {size:,} bytes; is it limited (ulimit -v)?")
+            self._snapshot = env.begin() if self.writable else None
+            return env
         except lmdb.Error as error:
             raise StoreError(
                 f"{self.folder}: not a readable LMDB database: {error}. Copy it again, or extract the features again"
             ) from error
+
+    def _map(self, size: int) -> Any:
+        """The lmdb.Environment with room for this many bytes, None where there is no address space for them."""
+        options = {} if self.writable else {"readonly": True, "lock": False, "create": False}
+        try:
+            return lmdb.open(str(self.folder), map_size=size, readahead=False, **options)
+        except (MemoryError, lmdb.MemoryError):
+            return None
+        except lmdb.Error as error:
+            if os.strerror(errno.ENOMEM) in str(error):
+                return None
+            raise
 
     def _refuse_truncated(self, size: int) -> None:
         """Raises StoreError if data.mdb is shorter than its last page: going on would end in a bus error."""
@@ -64,6 +83,7 @@ class Environment:
         if self._pid != os.getpid():
             with self._lock:
                 if self._pid != os.getpid():
+                    self._snapshot = None
                     self._env.close()
                     self.writable = False  # the parent writes
                     self._env = self._open()
@@ -72,7 +92,7 @@ class Environment:
 
     def make_writable(self) -> None:
         with self._lock:
-            self._env.close()
+            self.close()
             self.writable = True
             self._env = self._open()
 
@@ -83,7 +103,7 @@ class Environment:
         try:
             transaction = env.begin(buffers=True)
         except lmdb.MapResizedError:  # another process has let the store grow
-            env.set_mapsize(0)
+            env.set_mapsize(2 * (self.folder / "data.mdb").stat().st_size)
             transaction = env.begin(buffers=True)
         try:
             with transaction:
@@ -101,11 +121,25 @@ class Environment:
                 with env.begin(write=True) as transaction:
                     return job(transaction)
             except lmdb.MapFullError:
-                env.set_mapsize(2 * env.info()["map_size"])
-            except lmdb.DiskError as error:
-                raise StoreError(f"{self.folder}: cannot write: {error}. Is the disk full?") from error
+                self._grow()
+            except lmdb.Error as error:  # what the system says is in its text alone
+                raise StoreError(
+                    f"{self.folder}: cannot write: {error}. Is the disk or the quota full? What was committed before "
+                    "is whole; make room and run the command again"
+                ) from error
+
+    def _grow(self) -> None:
+        self._let_go()
+        self._env.set_mapsize(2 * self._env.info()["map_size"])
+        self._snapshot = self._env.begin()
+
+    def _let_go(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot.abort()
+            self._snapshot = None
 
     def close(self) -> None:
+        self._let_go()
         self._env.close()
 
 

@@ -66,10 +66,11 @@ def extract(
     """Region features of images into the store at `store_path`; pictures that it holds already are skipped.
 
     sources: image files, folders, `@list.txt`. boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`.
-    workers: processes; 0 is one a core, or this one alone on a GPU; 1 none but this one. batch_size: pictures of one size
-    that go through the network together, in this process; 0 is 1, or 8 on a GPU. progress(done, total) is called after every picture.
+    workers: processes; 0 is one a core, or this one alone on a GPU; 1 none but this one.
+    batch_size: pictures of one size that go through the network together, in this process; 0 is 1, or 8 on a GPU.
+    progress(done, total) is called after every picture.
     on_error: "skip" lists a picture that fails and goes on, "stop" raises its DataError.
-    The same pictures give the same store, whatever the number of workers and the batch size. Raises StoreError where the store holds
+    The same pictures give the same store, whatever the number of workers. Raises StoreError where the store holds
     features of another detector or recipe.
     """
     started = time.monotonic()

@@ -11,12 +11,15 @@ from torch.nn import functional as F
 
 from vltool.detectors.faster_rcnn.boxes import apply_deltas
 from vltool.detectors.faster_rcnn.config import STAGES, DetectorConfig
-from vltool.detectors.faster_rcnn.final import best_class_survivors
+from vltool.detectors.faster_rcnn.final import FILTER_OVERLAP
 from vltool.detectors.faster_rcnn.fpn import FeaturePyramid
 from vltool.detectors.faster_rcnn.heads import BoxHeads
 from vltool.detectors.faster_rcnn.proposals import ProposalNetwork
 from vltool.detectors.faster_rcnn.resnet import ResNet
+from vltool.detectors.selection import surviving_scores
 from vltool.errors import ConfigError
+
+ATTRIBUTE_THRESHOLD = 0.01  # boxes that are kept at lower scores are rare, and their classes anybody's guess
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,7 @@ class FasterRCNN(nn.Module):
         parts = {"strides": self.backbone.strides, "channels": self.backbone.channels}
         self.proposal_generator = ProposalNetwork(config, **parts)
         self.roi_heads = BoxHeads(config, **parts)
-        self.score_threshold: float = config["MODEL.ROI_HEADS.SCORE_THRESH_TEST"]
-        self.num_wanted: int = config["BENCHMARK.MIN_DETECTIONS"]
+        self.num_wanted: int = config["TEST.DETECTIONS_PER_IMAGE"]
         self.box_weights = tuple(config["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"])
         self.register_buffer("pixel_mean", torch.tensor(config["MODEL.PIXEL_MEAN"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(config["MODEL.PIXEL_STD"]).view(1, 3, 1, 1), persistent=False)
@@ -102,17 +104,19 @@ class FasterRCNN(nn.Module):
     def attribute_classes(self, boxes: Tensor, probabilities: Tensor) -> Tensor:
         """(P,) the class that each box's attributes are told from: the most probable one, background included.
 
-        maskrcnn-benchmark tells them from the class that a kept box got, which is never the background.
+        maskrcnn-benchmark tells them from the class that a kept box got: the most probable one in which it survives
+        NMS, which is never the background.
         """
-        if not self.config["BENCHMARK.BOXES"]:
+        if not self.config["BENCHMARK.BOXES"] or not self.config.has_attributes:
             return probabilities.argmax(dim=1)
-        classes = probabilities[:, :-1].argmax(dim=1)
-        if self.config.has_attributes and len(boxes):
-            rows, found, _ = best_class_survivors(
-                boxes[:, None], probabilities, score_threshold=self.score_threshold, num_wanted=self.num_wanted
-            )
-            classes[rows] = found
-        return classes
+        _, classes = surviving_scores(
+            boxes.float().cpu().numpy(),
+            probabilities.cpu().numpy(),
+            nms_threshold=FILTER_OVERLAP,
+            score_threshold=ATTRIBUTE_THRESHOLD,
+            num_wanted=len(boxes) if self.num_wanted < 0 else self.num_wanted,
+        )
+        return torch.from_numpy(classes).to(boxes.device)
 
 
 def stages_read(config: DetectorConfig) -> tuple[str, ...]:
