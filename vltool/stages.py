@@ -239,6 +239,28 @@ def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) ->
     }
 
 
+def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
+    """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
+    from vltool.engines.local import LocalEngine
+    from vltool.search.plan import load_plan
+    from vltool.training.combinations import list_combinations, train_combinations
+
+    listed = list_combinations(
+        config, load_plan(config.training.plan, list(config.tasks)), seeds=config.combinations.seeds
+    )
+    listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of every combination of tasks")
+    done: list[str] = []
+
+    def on_done(job: Any, scores: dict[str, dict[str, float]]) -> None:
+        done.append(job.folder)
+        listener.progress(f"training {' + '.join(job.tasks)}", len(done), len(listed))
+
+    rows = train_combinations(listed, LocalEngine(config.combinations.jobs), on_done=on_done)
+    path = config.out_dir / "combinations.json"
+    write_json(path, rows, indent=1)
+    return {"trainings": len(listed), "combinations": rows, "outputs": [str(path)]}
+
+
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Test scores of the joint model and of the single-task winners of the search, side by side.
 
@@ -381,12 +403,17 @@ def _reads_plan(config: RunConfig) -> dict[str, Any]:
     return {**_part("training", "encoder")(config), "plan": plan}
 
 
+def _reads_combinations(config: RunConfig) -> dict[str, Any]:
+    return {**_reads_plan(config), "seeds": list(config.combinations.seeds)}
+
+
 STAGES = {
     "world": Stage(make_world, _part("world")),
     "extract-features": Stage(extract_features, _reads_pictures),
     "embed-text": Stage(embed_text, _reads_text),
     "search-layers": Stage(search_layers, _part("search", "encoder", "training")),
     "train-joint": Stage(train_joint, _reads_plan),
+    "train-combinations": Stage(combine_tasks, _reads_combinations),
     "eval": Stage(evaluate_run, _part("evaluation")),
     "report": Stage(make_report, _part("name")),
 }

@@ -19,9 +19,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from vltool import plain_pickle
 from vltool.cli.app import app
 from vltool.errors import DataError
-from vltool import plain_pickle
 from vltool.features.formats.arrays import write_npy, write_npz
 from vltool.features.formats.importing import import_features
 from vltool.features.store import RegionStore
