@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +38,10 @@ class Pictures:
 
     def get(self, image_id: ImageId) -> RegionFeatures:
         return self.held[image_id]
+
+    @contextmanager
+    def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:
+        yield self.get
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self.held

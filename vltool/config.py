@@ -28,7 +28,16 @@ from vltool.registry import ENCODERS, READERS, TASKS
 from vltool.yaml_files import apply_override, read_yaml
 
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
-STAGES = ("world", "extract-features", "embed-text", "search-layers", "train-joint", "eval", "report")
+STAGES = (
+    "world",
+    "extract-features",
+    "embed-text",
+    "search-layers",
+    "train-joint",
+    "train-combinations",
+    "eval",
+    "report",
+)
 Protocol = Annotated[
     Literal["clean", "paper", "paper-i", "paper-ii", "off"],
     BeforeValidator(lambda value: "off" if value is False else value),  # YAML's off
@@ -186,6 +195,14 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class CombinationsConfig:
+    """The stage train-combinations: the seeds of every combination, and how many trainings at once (0: one a core)."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    jobs: int = 0
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """How a checkpoint is scored. batch_size: examples at once; it changes the speed, never a score."""
 
@@ -205,7 +222,7 @@ class RunConfig:
     note: str = ""
     data: str = ""
     seed: Seed = 0
-    stages: tuple[str, ...] = STAGES[1:]
+    stages: tuple[str, ...] = tuple(name for name in STAGES if name not in ("world", "train-combinations"))
     world: WorldConfig | None = None
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -213,6 +230,7 @@ class RunConfig:
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    combinations: CombinationsConfig = field(default_factory=CombinationsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -355,6 +373,9 @@ def _check_names(config: RunConfig, where: str) -> None:
                 f"{where}: {place}: keep {list(source.keep)} must name different numbers in 0 … every - 1 "
                 f"({source.every - 1})"
             )
+    seeds = config.combinations.seeds
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"{where}: combinations.seeds is {list(seeds)}: name different whole numbers from 0 up")
     for name in config.search.tasks:
         if name not in config.tasks:
             raise ConfigError(

@@ -60,3 +60,8 @@ def reads_plan(config: RunConfig) -> dict[str, Any]:
     path = Path(config.training.plan)
     plan = path.read_text(encoding="utf-8") if path.is_file() else ""
     return {**part_of("training", "encoder")(config), "plan": plan}
+
+
+def reads_combinations(config: RunConfig) -> dict[str, Any]:
+    """What a training reads, and the seeds."""
+    return {**reads_plan(config), "seeds": list(config.combinations.seeds)}

@@ -11,7 +11,14 @@ from vltool.config import RunConfig
 from vltool.errors import ConfigError
 from vltool.json_files import write_json
 from vltool.splits.protocol import training_of, trainings_of
-from vltool.stage_inputs import part_of, reads_features, reads_pictures, reads_plan, reads_text
+from vltool.stage_inputs import (
+    part_of,
+    reads_combinations,
+    reads_features,
+    reads_pictures,
+    reads_plan,
+    reads_text,
+)
 
 
 class Listener(Protocol):
@@ -75,6 +82,7 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
         config_file=settings.config_file or None,
         weights=settings.weights or None,
         precision=settings.precision,
+        say=listener.say,
     )
     listener.say(f"detector {detector.name}, {detector.feature_dim}-d features, recipe {settings.recipe}")
     counts: dict[str, Any] = {"images": 0, "stored": 0, "skipped": 0, "failed": 0, "regions": 0, "failures": ""}
@@ -249,6 +257,28 @@ def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) ->
     }
 
 
+def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
+    """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
+    from vltool.engines.local import LocalEngine
+    from vltool.search.plan import load_plan
+    from vltool.training.combinations import list_combinations, train_combinations
+
+    listed = list_combinations(
+        config, load_plan(config.training.plan, list(config.tasks)), seeds=config.combinations.seeds
+    )
+    listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of every combination of tasks")
+    done: list[str] = []
+
+    def on_done(job: Any, scores: dict[str, dict[str, float]]) -> None:
+        done.append(job.folder)
+        listener.progress(f"training {' + '.join(job.tasks)}", len(done), len(listed))
+
+    rows = train_combinations(listed, LocalEngine(config.combinations.jobs), on_done=on_done)
+    path = config.out_dir / "combinations.json"
+    write_json(path, rows, indent=1)
+    return {"trainings": len(listed), "combinations": rows, "outputs": [str(path)]}
+
+
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Test scores of the joint model and of the single-task winners of the search, side by side.
 
@@ -360,6 +390,7 @@ STAGES = {
     "embed-text": Stage(embed_text, reads_text),
     "search-layers": Stage(search_layers, reads_features),
     "train-joint": Stage(train_joint, reads_plan),
+    "train-combinations": Stage(combine_tasks, reads_combinations),
     "eval": Stage(evaluate_run, part_of("evaluation")),
     "report": Stage(make_report, part_of("name")),
 }

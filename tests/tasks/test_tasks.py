@@ -23,7 +23,7 @@ def test_the_miniature_has_every_task() -> None:
 def test_a_task_gives_a_finite_loss_that_reaches_its_decoder(name: str) -> None:
     model, prepared, batching = miniature_model()
     task = prepared.tasks[name]
-    batch, _ = batching.batch(task, prepared.examples[name]["train"][:5], generator=np.random.default_rng(0))
+    batch = batching.training_batch(task, prepared.examples[name]["train"][:5], np.random.default_rng(0))
     assert len(batch.rows) % batch.num_examples == 0
     assert all(len(tensor) == batch.num_examples for tensor in (*batch.inputs.values(), *batch.targets.values()))
     loss = model.loss(task, batch)
@@ -36,7 +36,7 @@ def test_a_task_gives_a_finite_loss_that_reaches_its_decoder(name: str) -> None:
 def test_a_batch_holds_each_picture_and_sentence_once(name: str) -> None:
     _, prepared, batching = miniature_model()
     examples = prepared.examples[name]["train"]
-    batch, _ = batching.batch(prepared.tasks[name], examples, generator=np.random.default_rng(0))
+    batch = batching.training_batch(prepared.tasks[name], examples, np.random.default_rng(0))
     assert len(batch.regions) == len({example.rows[0][0] for example in examples})
     assert len(batch.tokens) == len({example.rows[0][1] for example in examples})
     assert batch.regions.dtype == torch.float16

@@ -27,9 +27,8 @@ def test_update_leaves_levels_above_l_and_other_decoders_untouched(name: str) ->
         batch, _ = batching.batch(prepared.tasks[other], prepared.examples[other]["train"][:6])
         updater.update(prepared.tasks[other], batch)
     before = snapshot(model)
-    batch, _ = batching.batch(
-        prepared.tasks[name], prepared.examples[name]["train"][:6], generator=np.random.default_rng(0)
-    )
+    chosen = prepared.examples[name]["train"][:6]
+    batch = batching.training_batch(prepared.tasks[name], chosen, np.random.default_rng(0))
     updater.update(prepared.tasks[name], batch)
     moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
     above = tuple(f"encoder.levels.{level}." for level in range(LEVELS[name], 3))

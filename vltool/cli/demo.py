@@ -41,4 +41,4 @@ def command(
             }
         )
     else:
-        print_summary(results)
+        print_summary(results, config)

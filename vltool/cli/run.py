@@ -31,4 +31,4 @@ def command(
         }
         print_json({"out": config.out, "stages": stages})
     else:
-        print_summary(results)
+        print_summary(results, config)

@@ -9,11 +9,14 @@ from vltool.cli.console import print_lines, print_table
 from vltool.cli.evaluate import ignorance_of
 
 if TYPE_CHECKING:
+    from vltool.config import RunConfig
     from vltool.pipeline import StageResult
 
 
-def print_summary(results: Mapping[str, StageResult]) -> None:
-    """Tables of the test scores and the path of the report, as far as the run has them."""
+def print_summary(results: Mapping[str, StageResult], config: RunConfig) -> None:
+    """Tables of the scores and the path of the report, as far as the run has them."""
+    if "train-combinations" in results:
+        print_combinations(results["train-combinations"].counts["combinations"], config)
     levels = results["search-layers"].counts["levels"] if "search-layers" in results else {}
     if "eval" in results:
         for task, models in results["eval"].counts["test"].items():
@@ -25,6 +28,21 @@ def print_summary(results: Mapping[str, StageResult]) -> None:
             )
     if "report" in results:
         print_lines(f"report: {results['report'].counts['report']}")
+
+
+def print_combinations(rows: list[dict[str, Any]], config: RunConfig) -> None:
+    """Which tasks learn together, mean and spread of each score."""
+    from vltool.report.combination_table import combination_table
+
+    table = combination_table(
+        rows,
+        name=config.name,
+        type_of=lambda task: config.tasks[task].type or task,
+        num_tasks=len(config.tasks),
+    )
+    for group in table.grouped():
+        title = f"{table.caption}\n{group.heading}" + ("" if group.published else f". {table.note}")
+        print_table(title, table.columns, [[cell.text for cell in row] for row in group.rows])
 
 
 def _rows(models: Mapping[str, dict[str, Any]]) -> list[list[str]]:

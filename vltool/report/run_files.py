@@ -7,6 +7,7 @@
   search/trials.csv                              every trial of the search, the failed ones too
   search/<task>/<cell>/{log.jsonl,result.json}   single-task trainings
   training/<name>/{log.jsonl,result.json}        "joint", or task names joined by "+"
+  combinations.json                              scores of every combination of tasks
   eval/<model>-<split>.json                      model: joint or single
 """
 
@@ -56,6 +57,7 @@ class RunFiles:
     failed_trials: list[dict[str, Any]]
     trainings: dict[str, Training]
     evaluations: dict[tuple[str, str], dict[str, Any]]
+    combinations: list[dict[str, Any]] | None
     counts: dict[str, Any] | None
     coverage: dict[str, Any] | None
     store_header: dict[str, Any] | None
@@ -103,6 +105,7 @@ def read_run(config: RunConfig) -> RunFiles:
         failed_trials=_failed_trials(out / "search" / "trials.csv"),
         trainings={found.name: found for found in read_trainings(out / "training")},
         evaluations=_read_evaluations(out / "eval"),
+        combinations=_read_json(out / "combinations.json"),
         counts=_read_json(out / "counts.json"),
         coverage=_read_json(out / "text" / "coverage.json"),
         store_header=_read_store_header(config.features.store),

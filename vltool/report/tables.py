@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from vltool.report.combination_table import combination_table
 from vltool.report.published import DATA, SOURCE, TABLES, PublishedTable
 from vltool.report.run_files import RunFiles, Training
 from vltool.report.table import Table, best_places
@@ -114,6 +115,10 @@ def paper_tables(files: RunFiles) -> list[tuple[str, Table]]:
 
 
 def _paper_table(files: RunFiles, published: PublishedTable) -> Table:
+    if published.key == "table-1" and files.combinations:
+        return combination_table(
+            files.combinations, name=files.config.name, type_of=files.task_type, num_tasks=len(files.task_names)
+        )
     own = _own_rows(files, published)
     headings = [heading for _, _, heading in published.columns]
     rows: list[dict[str, Any]] = [

@@ -6,13 +6,11 @@ checkpoint is the single-task model.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from vltool.config import RunConfig, dump, from_dict
+from vltool.config import RunConfig, dump
 from vltool.engines.engine import Engine
 from vltool.errors import VltoolError
 from vltool.search.grid import task_grid
@@ -91,21 +89,12 @@ def run_trials(
 
 def run_trial(trial: Trial) -> TrialResult:
     """Train and score one cell; runs in a process of its own."""
+    from vltool.training.inputs import load_inputs_once
     from vltool.training.run import train
     from vltool.training.schedule import JointPlan
 
-    inputs = _inputs(trial.config)
+    inputs = load_inputs_once(trial.config)
     plan = JointPlan((trial.plan,), inputs.config.training.cycle_updates)
     result = train(inputs, plan, Path(trial.folder))
     task = inputs.prepared.tasks[trial.plan.task]
     return TrialResult(trial.plan, trial.folder, task.main_metric, result.val[trial.plan.task], result.seconds)
-
-
-@functools.lru_cache(maxsize=1)
-def _inputs(config: str) -> Any:
-    """The data of a run, read once by each process, however many trials it runs."""
-    import json
-
-    from vltool.training.inputs import load_inputs
-
-    return load_inputs(from_dict(json.loads(config)))

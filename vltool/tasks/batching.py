@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 
 
 class RegionSource(Protocol):
-    """Where region features come from: a store, or a dictionary in a test."""
+    """Where region features come from: a store, or a dictionary in a test.
+
+    get: all that is known of a picture. views: gives a function like it, for features and boxes alone, which may lie in
+    the store itself: they are valid within the `with` block.
+    """
 
     def get(self, image_id: ImageId) -> RegionFeatures: ...
+
+    def views(self) -> AbstractContextManager[Callable[[ImageId], RegionFeatures]]: ...
 
 
 class Batching:
@@ -43,16 +50,41 @@ class Batching:
         """The first row of an example."""
         return self.row(*example.rows[0])
 
-    def batch(
-        self, task: Task[Any], examples: Sequence[Example], *, generator: np.random.Generator | None = None
+    def batch(self, task: Task[Any], examples: Sequence[Example]) -> tuple[Batch, list[RowView]]:
+        """A batch of `examples` to be scored, and the first row of each."""
+        return self._build(task, examples, self.regions.get, None)
+
+    def training_batch(self, task: Task[Any], examples: Sequence[Example], generator: np.random.Generator) -> Batch:
+        """A batch of `examples` to learn from; generator: for in-batch negatives.
+
+        Features are copied once, from the store to where the batch holds them, in the store's number format.
+        """
+        with self.regions.views() as view:
+            return self._build(task, examples, view, generator)[0]
+
+    def lengths(self, examples: Sequence[Example]) -> np.ndarray:
+        """(B,) how long each example is: the words and regions of its first row together."""
+        with self.regions.views() as view:
+            return np.array(
+                [
+                    view(image_id).num_regions + len(self._token_ids(sentence))
+                    for image_id, sentence in (example.rows[0] for example in examples)
+                ]
+            )
+
+    def _build(
+        self,
+        task: Task[Any],
+        examples: Sequence[Example],
+        find: Callable[[ImageId], RegionFeatures],
+        generator: np.random.Generator | None,
     ) -> tuple[Batch, list[RowView]]:
-        """A batch of `examples` and the first row of each. generator: given in training, for in-batch negatives."""
         pairs = [example.rows[0] for example in examples]
         image_ids = tuple(dict.fromkeys(image_id for image_id, _ in pairs))
         sentences = tuple(dict.fromkeys(sentence for _, sentence in pairs))
         image_index = {image_id: k for k, image_id in enumerate(image_ids)}
         sentence_index = {sentence: k for k, sentence in enumerate(sentences)}
-        held = [self.regions.get(image_id) for image_id in image_ids]
+        held = [find(image_id) for image_id in image_ids]
         views = [RowView(held[image_index[i]], self._tokens(s)) for i, s in pairs]
         rows = task.pair_rows(
             np.array([image_index[image_id] for image_id, _ in pairs]),
@@ -77,7 +109,8 @@ class Batching:
 
     def images(self, image_ids: Sequence[ImageId]) -> tuple[Tensor, Tensor, Tensor]:
         """regions (U, R, D), region_mask (U, R), boxes (U, R, 5) of pictures."""
-        return pad_regions([self.regions.get(image_id) for image_id in image_ids])
+        with self.regions.views() as view:
+            return pad_regions([view(image_id) for image_id in image_ids])
 
     def sentences(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """tokens (V, T), token_mask (V, T) of sentences."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from pathlib import Path
 
-from vltool.config import RunConfig
+from vltool.config import RunConfig, from_dict
 from vltool.errors import DataError
 from vltool.features.store import RegionStore
 from vltool.tasks.corpus import load_corpus
@@ -38,3 +40,9 @@ def load_inputs(config: RunConfig) -> RunInputs:
     prepared = with_features(prepared, config, lambda image_id: image_id in store, where=config.features.store)
     corpus.teach(prepared)
     return RunInputs(config, prepared, corpus, store)
+
+
+@functools.lru_cache(maxsize=1)
+def load_inputs_once(config: str) -> RunInputs:
+    """The same of a configuration as JSON; read once by a process, however many trainings it runs."""
+    return load_inputs(from_dict(json.loads(config)))
