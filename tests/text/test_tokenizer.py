@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vltool.errors import DataError
+from vltool.text import tokenizer
 from vltool.text.tokenizer import align, tokenize, tokenize_all, tokens_with_places
 
 
@@ -82,3 +83,12 @@ def test_any_text_gives_tokens_or_a_data_error(text: str) -> None:
         return
     assert all(token and not token.isspace() for token in tokens)
     assert tokens == tokenize_all([text])[0]
+
+
+def test_many_texts_are_read_by_several_processes_with_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"the dog's {number}th T-shirt, isn't it?" for number in range(40)] + ["", "a\x1fb", "\n", "x" * 500]
+    expected = tokenize_all(texts)
+    monkeypatch.setattr(tokenizer, "MANY", 10)
+    monkeypatch.setattr(tokenizer, "_PART", 15)
+    monkeypatch.setattr(tokenizer, "num_cores", lambda: 2)
+    assert tokenize_all(texts) == expected

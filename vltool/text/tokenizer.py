@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from vltool.engines.local import LocalEngine, num_cores
 from vltool.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ Span = tuple[int, int]
 _LONGEST_RUN = 200
 _LONG_RUN = re.compile(rf"\S{{{_LONGEST_RUN + 1},}}")
 _BATCH = 2000
+MANY = 150_000  # texts, from which on processes pay for their start
+_PART = 25_000  # texts that a process is given at once
+_BETWEEN = "\x1f"  # texts that hold it themselves stay in this process
 _CACHED = 100_000
 
 
@@ -96,12 +100,37 @@ def _tokenize_distinct(texts: Iterable[str]) -> Iterator[tuple[str, Tokens]]:
     simple = []
     for text in texts:
         _check(text)
-        if _LONG_RUN.search(text):
+        if _LONG_RUN.search(text) or _BETWEEN in text:
             yield text, tokenize(text)
         else:
             simple.append(text)
-    for text, parsed in zip(simple, _rules().pipe(simple, batch_size=_BATCH), strict=True):
-        yield text, tuple(token.lower_ for token in parsed if not token.is_space)
+    if len(simple) >= MANY and num_cores() > 1:
+        yield from _tokenize_on_all_cores(simple)
+    else:
+        yield from zip(simple, _tokenize_simple(simple), strict=True)
+
+
+def _tokenize_simple(texts: Sequence[str]) -> Iterator[Tokens]:
+    for parsed in _rules().pipe(texts, batch_size=_BATCH):
+        yield tuple(token.lower_ for token in parsed if not token.is_space)
+
+
+def _tokenize_on_all_cores(texts: Sequence[str]) -> Iterator[tuple[str, Tokens]]:
+    parts = [texts[start : start + _PART] for start in range(0, len(texts), _PART)]
+    found: dict[int, list[str]] = {}
+    for done in LocalEngine().run(_joined_tokens, list(enumerate(parts))):
+        if done.error is not None:
+            raise done.error
+        assert done.result is not None
+        found[done.job[0]] = done.result
+    for number, part in enumerate(parts):
+        for text, joined in zip(part, found.pop(number), strict=True):
+            yield text, tuple(joined.split(_BETWEEN)) if joined else ()
+
+
+def _joined_tokens(job: tuple[int, Sequence[str]]) -> list[str]:
+    """The tokens of each text in one string: much less for a process to send than tuples."""
+    return [_BETWEEN.join(tokens) for tokens in _tokenize_simple(job[1])]
 
 
 def _pieces(text: str) -> list[str]:
