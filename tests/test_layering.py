@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "vltool"
 FLOORS = [
-    {"errors", "structures", "json_files", "yaml_files", "plain_pickle", "provenance", "__init__"},
+    {"errors", "structures", "json_files", "yaml_files", "plain_pickle", "processor", "provenance", "__init__"},
     {"config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},

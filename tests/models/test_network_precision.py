@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vltool.errors import ConfigError
-from vltool.models.precision import compute_in, has_bfloat16_units, resolve_precision
+from vltool.models.precision import compute_in, resolve_precision
+from vltool.processor import has_bfloat16_units
 
 
 def test_auto_follows_the_machine() -> None:

@@ -58,11 +58,11 @@ def _package(name: str) -> Finding:
 
 
 def _bfloat16() -> Finding:
-    from vltool.models.precision import has_bfloat16_units
+    from vltool.processor import has_bfloat16_units
 
     if has_bfloat16_units("cpu"):
-        return Finding("bfloat16", "this processor multiplies matrices in bfloat16 (AMX)", True)
-    return Finding("bfloat16", "no AMX on this processor", True, "training on the CPU uses float32")
+        return Finding("bfloat16", "this processor multiplies matrices in bfloat16", True)
+    return Finding("bfloat16", "neither AMX nor AVX512-BF16 on this processor", True, "training on the CPU uses float32")
 
 
 def _gpu() -> Finding:

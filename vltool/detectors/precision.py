@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from vltool.errors import ConfigError
+from vltool.processor import has_bfloat16_units
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 LARGE = 10_000_000  # parameters; below, memory and overheads decide and bfloat16 gains nothing
@@ -23,7 +24,7 @@ def choose_precision(precision: str, network: nn.Module, device: str) -> str:
     if precision != "auto":
         return precision
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return "bfloat16" if num_parameters > LARGE and multiplies_bfloat16(device) else "float32"
+    return "bfloat16" if num_parameters > LARGE and has_bfloat16_units(device) else "float32"
 
 
 def full_float32(device: torch.device) -> AbstractContextManager[None]:
@@ -31,11 +32,3 @@ def full_float32(device: torch.device) -> AbstractContextManager[None]:
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-
-
-def multiplies_bfloat16(device: str) -> bool:
-    """Whether bfloat16 products are faster than float32 ones there: AMX tiles, or a GPU since Ampere."""
-    if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # private, and so may vanish
-    return bool(is_supported is not None and is_supported())

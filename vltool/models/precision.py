@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from vltool.errors import ConfigError
+from vltool.processor import has_bfloat16_units
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -29,13 +30,3 @@ def resolve_precision(precision: str, device: torch.device | str) -> str:
     if precision != "auto":
         return precision
     return "bfloat16" if has_bfloat16_units(device) else "float32"
-
-
-def has_bfloat16_units(device: torch.device | str) -> bool:
-    """Whether `device` multiplies matrices in bfloat16 faster than in float32."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if kind == "cpu":
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-    return False
