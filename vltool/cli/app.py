@@ -20,6 +20,7 @@ from vltool.cli import (
     evaluate,
     extract_features,
     features,
+    predict,
     report,
     run,
     score,
@@ -64,6 +65,7 @@ app.command("train-joint")(train_joint.command)
 app.command("eval")(evaluate.command)
 app.add_typer(score.app, name="score")
 app.add_typer(splits.app, name="splits")
+app.command("predict")(predict.command)
 app.command("report")(report.command)
 app.command("run")(run.command)
 app.command("doctor")(doctor.command)

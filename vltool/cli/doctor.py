@@ -62,7 +62,9 @@ def _bfloat16() -> Finding:
 
     if has_bfloat16_units("cpu"):
         return Finding("bfloat16", "this processor multiplies matrices in bfloat16", True)
-    return Finding("bfloat16", "neither AMX nor AVX512-BF16 on this processor", True, "training on the CPU uses float32")
+    return Finding(
+        "bfloat16", "neither AMX nor AVX512-BF16 on this processor", True, "training on the CPU uses float32"
+    )
 
 
 def _gpu() -> Finding:

@@ -30,13 +30,16 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Mark:
-    """A phrase and the region it was taken for. span: [start, end) over tokens. truth: the annotated boxes."""
+    """A phrase and the region it was taken for. span: [start, end) over tokens.
+
+    right, truth: whether the region is, and the annotated boxes; None and none where nobody has annotated.
+    """
 
     phrase: str
     span: tuple[int, int]
     box: Box
     probability: float
-    right: bool
+    right: bool | None
     truth: tuple[Box, ...]
 
 

@@ -23,6 +23,8 @@ from vltool.report.figures import PALETTE
 DARKEST = 0.22
 """Brightness that is left to a pixel that no weight falls on."""
 
+VERDICTS = {True: "✓", False: "✗", None: ""}
+
 _SHOWN_PX = 460  # longer side of a picture on the page
 _SHARPNESS = 2  # pixels of the file for each of the page
 _QUALITY = 84  # of the JPEG
@@ -84,7 +86,7 @@ def described(panel: Panel, has_picture: bool) -> str:
         name = f"{panel.region_names[best]}, " if panel.region_names else ""
         parts.append(f"brightest where the decoder looks; most at {name}{_place(panel.boxes[best])}, {share:.0f} %")
     for mark in panel.marks:
-        parts.append(f"{mark.phrase}: {_place(mark.box)}, {'right' if mark.right else 'wrong'}")
+        parts.append(f"{mark.phrase}: {_place(mark.box)}" + {True: ", right", False: ", wrong", None: ""}[mark.right])
     return "; ".join(parts) + "."
 
 
@@ -123,7 +125,7 @@ def _draw_marks(axes: Axes, panel: Panel, canvas: FigureCanvasAgg) -> None:
         drawn.append(mark.box)
     taken: list[Bbox] = []
     for place, mark in enumerate(panel.marks):
-        label = f"{place + 1} {_shortened(mark.phrase)} {'✓' if mark.right else '✗'}"
+        label = f"{place + 1} {_shortened(mark.phrase)} {VERDICTS[mark.right]}".rstrip()
         taken.append(_draw_label(axes, canvas, label, mark.box, mark_colour(place), taken))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vltool.report.attention import Exhibit, Panel
-from vltool.report.pictures import Picture, mark_colour
+from vltool.report.pictures import VERDICTS, Picture, mark_colour
 
 REDDEST = 0.75
 """Opacity of the red behind the word with the most attention; dark text stays readable on it."""
@@ -76,7 +76,7 @@ def _phrases(panel: Panel) -> list[Word]:
                 " ".join(panel.tokens[position:end]),
                 f"box-shadow:inset 0 -3px {mark_colour(place)}",
                 f"{100 * mark.probability:.0f} %",
-                f"{place + 1}{'✓' if mark.right else '✗'}",
+                f"{place + 1}{VERDICTS[mark.right]}",
             )
         )
         position = end

@@ -141,8 +141,8 @@ def _groundings(task: VisualGrounding, looker: Looker, examples: Sequence[Exampl
                     truth=tuple(_box(box) for box in phrase.boxes),
                 )
             )
-        lines = (f"{sum(mark.right for mark in marks)} of {len(marks)} phrases right",)
-        all_right = all(mark.right for mark in marks)
+        lines = (f"{sum(bool(mark.right) for mark in marks)} of {len(marks)} phrases right",)
+        all_right = all(bool(mark.right) for mark in marks)
         found.append(
             Exhibit(task.name, "phrases of a caption", all_right, (replace(panel, marks=tuple(marks), lines=lines),))
         )
