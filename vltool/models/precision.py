@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from vltool.errors import ConfigError
 
@@ -39,3 +40,11 @@ def has_bfloat16_units(device: torch.device | str) -> bool:
     if kind == "cpu":
         return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
     return False
+
+
+def compute_dtype(features: Tensor) -> torch.dtype:
+    """The type in which autocast would multiply `features`; their own outside of it."""
+    kind = features.device.type
+    if features.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
+        return features.dtype
+    return torch.get_autocast_dtype(kind)
