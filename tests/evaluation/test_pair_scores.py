@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vltool.errors import ConfigError
+from vltool.evaluation import pair_scores
 from vltool.evaluation.pair_scores import pair_blocks, score_all_pairs
 from vltool.models.decoders.matching import MatchingDecoder
 from vltool.models.dense_coattention import DenseCoattentionEncoder
@@ -75,6 +76,16 @@ def test_blocks_give_the_scores_of_single_pairs(
     model = make_model(kind)
     scores = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="float32", block_pairs=block_pairs)
     assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, pair_by_pair(model, inputs), rtol=0, atol=1e-5)
+
+
+def test_images_are_prepared_once_and_few_are_held(inputs: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prepared = make_model(), []
+    inner = model.encoder.prepare_images
+    monkeypatch.setattr(pair_scores, "EMBED_AT_ONCE", 3)
+    monkeypatch.setattr(model.encoder, "prepare_images", lambda *given: prepared.append(len(given[0])) or inner(*given))
+    scores = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="float32", block_pairs=4)
+    assert prepared == [3, 3, 1]
     np.testing.assert_allclose(scores, pair_by_pair(model, inputs), rtol=0, atol=1e-5)
 
 

@@ -1,7 +1,8 @@
 """Scores of every image with every sentence, for retrieval.
 
 Every image and sentence is embedded once, the first level's projections are shared where the encoder can, and the
-pairs go through the rest of the network in blocks.
+pairs go through the rest of the network in blocks. Beside the score matrix, memory holds the prepared sentences, some
+images, and one block.
 """
 
 from __future__ import annotations
@@ -51,44 +52,36 @@ def score_all_pairs(
     was_training = model.training
     model.eval()
     scores = np.empty((len(regions), len(tokens)), dtype=np.float32)
+    image_order = region_mask.sum(dim=1).argsort(stable=True).cpu()
+    sentence_order = token_mask.sum(dim=1).argsort(stable=True).cpu()
+    block_pairs = block_pairs or pairs_that_fit(encoder, regions.shape[1], tokens.shape[1], device)
+    done = 0
     try:
-        with torch.inference_mode(), compute_in(precision, device):
-            image_order = region_mask.sum(dim=1).argsort(stable=True).cpu()
-            sentence_order = token_mask.sum(dim=1).argsort(stable=True).cpu()
-            images = prepare_in_chunks(
-                encoder.prepare_images, (regions, region_mask, boxes), region_mask, image_order, device
+        with torch.inference_mode(), compute_in(precision, device), encoder.holding_weights():
+            sentences = PreparedSide.concatenate(
+                [
+                    encoder.prepare_sentences(*chosen_of((tokens, token_mask), chosen, device))
+                    for chosen in sentence_order.split(EMBED_AT_ONCE)
+                ]
             )
-            sentences = prepare_in_chunks(
-                encoder.prepare_sentences, (tokens, token_mask), token_mask, sentence_order, device
-            )
-            block_pairs = block_pairs or pairs_that_fit(encoder, regions.shape[1], tokens.shape[1], device)
-            done = 0
-            for image_block, sentence_block in pair_blocks(len(images), len(sentences), block_pairs):
-                block_images, block_sentences = trimmed(images, image_block), trimmed(sentences, sentence_block)
-                state = encoder.pair_states(block_images, block_sentences, level=level)
-                logits = decoder(state, {}).float().view(len(block_images), len(block_sentences)).cpu().numpy()
-                scores[np.ix_(image_order[image_block].numpy(), sentence_order[sentence_block].numpy())] = logits
-                done += logits.size
-                if progress is not None:
-                    progress(done, scores.size)
+            for chosen in image_order.split(EMBED_AT_ONCE):  # no more images than these are held prepared
+                images = encoder.prepare_images(*chosen_of((regions, region_mask, boxes), chosen, device))
+                for image_block, sentence_block in pair_blocks(len(images), len(sentences), block_pairs):
+                    block_images, block_sentences = trimmed(images, image_block), trimmed(sentences, sentence_block)
+                    state = encoder.pair_states(block_images, block_sentences, level=level)
+                    logits = decoder(state, {}).float().view(len(block_images), len(block_sentences)).cpu().numpy()
+                    scores[np.ix_(chosen[image_block].numpy(), sentence_order[sentence_block].numpy())] = logits
+                    done += logits.size
+                    if progress is not None:
+                        progress(done, scores.size)
     finally:
         model.train(was_training)
     return scores
 
 
-def prepare_in_chunks(
-    prepare: Callable[..., PreparedSide],
-    inputs: tuple[Tensor, ...],
-    mask: Tensor,
-    order: Tensor,
-    device: torch.device | str,
-) -> PreparedSide:
-    """`prepare` of all inputs, taken in `order`, a chunk at a time."""
-    chunks = [
-        prepare(*(tensor[chosen.to(tensor.device)].to(device) for tensor in inputs))
-        for chosen in order.split(EMBED_AT_ONCE)
-    ]
-    return PreparedSide.concatenate(chunks)
+def chosen_of(inputs: tuple[Tensor, ...], chosen: Tensor, device: torch.device | str) -> list[Tensor]:
+    """The chosen images or sentences of every input, on the device."""
+    return [tensor[chosen.to(tensor.device)].to(device) for tensor in inputs]
 
 
 def trimmed(side: PreparedSide, block: slice) -> PreparedSide:
