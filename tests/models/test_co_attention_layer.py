@@ -84,7 +84,7 @@ def test_gradients_with_dropout_are_finite_differences(state: JointState) -> Non
 def test_float32_products_of_either_library_agree(state: JointState, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for by_onednn in (False, True):
-        monkeypatch.setattr(products, "mkl_is_slow", lambda chosen=by_onednn: chosen)
+        monkeypatch.setattr(products, "MKL_IS_SLOW", by_onednn)
         layer = make_layer().float()
         text, image = state.text.float().requires_grad_(), state.image.float().requires_grad_()
         result = layer(JointState(text, image, state.token_mask, state.region_mask))
@@ -92,6 +92,23 @@ def test_float32_products_of_either_library_agree(state: JointState, monkeypatch
         results.append([result.text, *torch.autograd.grad(loss, [text, image, *layer.parameters()])])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_layer_is_the_layer(state: JointState) -> None:
+    layer = make_layer().float()
+    inputs = state.text.float().requires_grad_(), state.image.float().requires_grad_()
+
+    def run(text: Tensor, image: Tensor) -> Tensor:
+        result = layer(JointState(text, image, state.token_mask, state.region_mask))
+        return result.text.sin().sum() + result.image.cos().sum()
+
+    plain, compiled = run(*inputs), torch.compile(run, backend="aot_eager")(*inputs)
+    torch.testing.assert_close(compiled, plain)
+    for ours, theirs in zip(torch.autograd.grad(compiled, inputs), torch.autograd.grad(plain, inputs), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    torch.compile(run, backend="aot_eager")(*inputs)
+    layer.train()
+    assert torch.compile(run, backend="aot_eager")(*inputs).isfinite()
 
 
 def test_held_weights_are_cast_once_and_let_go(state: JointState, monkeypatch: pytest.MonkeyPatch) -> None:

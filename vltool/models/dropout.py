@@ -27,7 +27,7 @@ class Dropout(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if not self.training or self.probability == 0.0:
             return features
-        if features.device.type != "cpu":
+        if plain_draws(features):
             return F.dropout(features, self.probability)
         return features * self._kept(features).mul_(self.scale)
 
@@ -41,7 +41,7 @@ class Dropout(nn.Module):
         """Set what is dropped to 0 in place; gives what the rest is still to be multiplied by."""
         if not self.training or self.probability == 0.0:
             return 1.0
-        if features.device.type != "cpu":
+        if plain_draws(features):
             features.mul_(torch.rand(features.shape, device=features.device) >= self._num_dropped / LEVELS)
         else:
             features.mul_(self._kept(features))
@@ -59,6 +59,11 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"
+
+
+def plain_draws(features: Tensor) -> bool:
+    """Whether torch's own draws are the ones to take: on a GPU, and where torch.compile writes the code."""
+    return features.device.type != "cpu" or torch.compiler.is_compiling()
 
 
 def random_levels(count: int) -> Tensor:
