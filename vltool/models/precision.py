@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from vltool.errors import ConfigError
 from vltool.processor import has_bfloat16_units
@@ -30,3 +31,11 @@ def resolve_precision(precision: str, device: torch.device | str) -> str:
     if precision != "auto":
         return precision
     return "bfloat16" if has_bfloat16_units(device) else "float32"
+
+
+def compute_dtype(features: Tensor) -> torch.dtype:
+    """The type in which autocast would multiply `features`; their own outside of it."""
+    kind = features.device.type
+    if features.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
+        return features.dtype
+    return torch.get_autocast_dtype(kind)

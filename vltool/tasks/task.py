@@ -7,7 +7,7 @@ predictions by the official rule. It never sees the encoder's insides: a decoder
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -107,6 +107,13 @@ class Task(ABC, Generic[RecordT]):
         images, sentences (B,): the example's own. generator: given in training, for in-batch negatives.
         """
         return np.stack([images, sentences], axis=-1)[:, None, :]
+
+    def choose_rows(self, batch: Batch, score: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with the rows that an update is to learn from: all of them, unless a task chooses by score.
+
+        score: rows (N, 2) -> what the decoder gives for them now, without gradient. Level 0 is not run again.
+        """
+        return batch
 
     @abstractmethod
     def tensors(

@@ -60,8 +60,7 @@ class Updater:
             group["lr"] = self.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         with compute_in(self.precision, self.device):
-            logits = self.model.logits(task.name, batch)
-        loss = task.loss(logits.float(), batch)
+            loss = self.model.loss(task, batch)
         value = loss.item()
         self._check_finite(value, task, batch, "the loss")
         (weight * loss).backward()
