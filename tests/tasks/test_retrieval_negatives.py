@@ -24,7 +24,7 @@ def make(**options: object) -> tuple[JointModel, CaptionRetrieval, Batch]:
     model, prepared, batching = miniature_model()
     task = CaptionRetrieval(NAME, {}, options={"negatives_kind": "hard", "negatives": 1, "pool": 3} | options)
     chosen = [prepared.examples[NAME]["train"][k] for k in (0, 1, 2, 3, 4, 6, 8, 10)]
-    batch, _ = batching.batch(task, chosen, generator=np.random.default_rng(0))
+    batch = batching.training_batch(task, chosen, np.random.default_rng(0))
     return model.train(), task, batch
 
 
