@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from vltool.cli.options import Config, Json, Set, TaskNames
+from vltool.cli.options import Config, Json, Precision, Set, TaskNames
 from vltool.cli.stage_command import run_stage
 
 
-def command(config: Config, tasks: TaskNames = None, overrides: Set = None, json: Json = False) -> None:
+def command(
+    config: Config, tasks: TaskNames = None, precision: Precision = None, overrides: Set = None, json: Json = False
+) -> None:
     """Grid search per task on that task alone; writes one plan file and a table of trials."""
     from vltool.stages import search_layers
 
     run_stage(
         config,
-        overrides,
+        [*(overrides or []), *([f"training.precision={precision}"] if precision else [])],
         lambda run, console: search_layers(run, console, tasks=tasks),
         json=json,
         show=lambda found: (

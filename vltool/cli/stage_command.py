@@ -16,14 +16,17 @@ def run_stage(
     *,
     json: bool,
     show: Callable[[dict[str, Any]], list[str]],
+    quiet: bool = False,
 ) -> dict[str, Any]:
-    """Counts of the stage; printed as JSON or by `show`."""
+    """Counts of the stage; printed as JSON or by `show`. quiet: another process speaks and writes for this one."""
     from vltool.config import load
     from vltool.pipeline import write_config
 
     config = load(config_path, overrides or [])
-    with Console() as console:
+    with Console(quiet=quiet) as console:
         counts = run(config, console)
+    if quiet:
+        return counts
     write_config(config)
     if json:
         print_json(counts)

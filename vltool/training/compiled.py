@@ -1,0 +1,47 @@
+"""torch.compile of a joint model's forward pass, with errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vltool.errors import TrainingError
+from vltool.models.joint_model import JointModel
+from vltool.structures import Batch
+
+Logits = Callable[[str, Batch], Tensor]
+
+
+def compile_logits(model: JointModel, *, backend: str = "inductor") -> Logits:
+    """`model.logits`, compiled when it is first called: one program for each task, for batches of any size.
+
+    What it then computes is the same up to rounding. Raises TrainingError where torch cannot compile.
+    """
+    compiled = torch.compile(model.logits, dynamic=True, backend=backend)
+
+    def logits(task_name: str, batch: Batch) -> Tensor:
+        try:
+            return compiled(task_name, batch)
+        except Exception as error:
+            if not is_of_compiler(error):
+                raise
+            raise TrainingError(
+                f"training.compile: torch {torch.__version__} cannot compile the network here "
+                f"({_first_line(error)}). Set training.compile=false, or install what is missing (on a CPU a C++ "
+                "compiler, named by CXX if it is not g++)"
+            ) from error
+
+    return logits
+
+
+def is_of_compiler(error: BaseException) -> bool:
+    """Whether an error comes from torch's compiler, not from the network."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).split(os.linesep) if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
