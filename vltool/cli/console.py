@@ -27,7 +27,7 @@ class Console:
 
     def say(self, text: str) -> None:
         if not self.quiet:
-            self.rich.print(text, markup=False)
+            self.rich.print(text, markup=False, soft_wrap=True)
 
     def progress(self, label: str, done: int, total: int) -> None:
         if self.quiet:

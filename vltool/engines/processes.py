@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LAUNCHED = "VLTOOL_LAUNCHED"
 """Set by `launch.py` to the descriptor of a pipe that closes when the launching process dies."""
 
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 LOST = 70
 """Exit code of a launched process that another one has left alone; the launcher knows the cause and says it."""
 
@@ -110,12 +112,10 @@ def join(device: str) -> Iterator[Processes]:
     launched = LAUNCHED in os.environ
     if launched:
         threading.Thread(target=_end_with, args=(int(os.environ[LAUNCHED]),), daemon=True).start()
-    _take_device(device)
-    backend = "cpu:gloo,cuda:nccl" if distributed.is_nccl_available() else "gloo"
-    try:
-        distributed.init_process_group(backend)
-    except ValueError as error:
-        raise ConfigError(f"WORLD_SIZE is set, but not all that goes with it ({error}). Start with torchrun") from error
+    missing = [name for name in _VARIABLES if name not in os.environ]
+    if missing:
+        raise ConfigError(f"WORLD_SIZE is set, but {missing[0]} is not. Start with torchrun, or unset WORLD_SIZE")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if _take_gpu(device) else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     except LostProcess:
@@ -126,11 +126,11 @@ def join(device: str) -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
-def _take_device(device: str) -> None:
+def _take_gpu(device: str) -> bool:
     import torch
 
     if device == "cpu" or not torch.cuda.is_available():
-        return
+        return False
     place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if place >= count:
         raise ConfigError(
@@ -138,6 +138,7 @@ def _take_device(device: str) -> None:
             "or set training.device=cpu"
         )
     torch.cuda.set_device(place)
+    return True
 
 
 def _with_others(exchange: Callable[[], object]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vltool.training.schedule import JointPlan
 
-SECONDS_AVERAGED = 10.0
+SECONDS_AVERAGED = 3.0
 
 
 class Live:
@@ -21,7 +21,8 @@ class Live:
         self.num_updates = plan.updates_before()
         self.losses: dict[str, float] = {}
         self.speed = 0.0
-        self._since, self._examples = time.monotonic(), 0
+        self._since: float | None = None
+        self._examples = 0
 
     def __call__(self, line: dict[str, Any]) -> None:
         kind = line["kind"]
@@ -43,6 +44,9 @@ class Live:
     def _take(self, line: dict[str, Any]) -> None:
         before = self.losses.get(line["task"], line["loss"])
         self.losses[line["task"]] = 0.9 * before + 0.1 * line["loss"]
+        if self._since is None:  # the first update, which took longer than others
+            self._since = time.monotonic()
+            return
         self._examples += line["num_examples"]
         passed = time.monotonic() - self._since
         if passed > (SECONDS_AVERAGED if self.speed else 1.0):
