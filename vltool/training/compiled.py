@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from vltool.structures import Batch
 Logits = Callable[[str, Batch], Tensor]
 
 
-def compile_logits(model: JointModel, *, backend: str = "inductor") -> Logits:
+def compile_logits(model: JointModel, *, backend: str | Callable[..., Any] = "inductor") -> Logits:
     """`model.logits`, compiled when it is first called: one program for each task, for batches of any size.
 
     What it then computes is the same up to rounding. Raises TrainingError where torch cannot compile.
@@ -30,7 +30,7 @@ def compile_logits(model: JointModel, *, backend: str = "inductor") -> Logits:
                 raise
             raise TrainingError(
                 f"training.compile: torch {torch.__version__} cannot compile the network here "
-                f"({_first_line(error)}). Set training.compile=false, or install what is missing (on a CPU a C++ "
+                f"({_first_words(error)}). Set training.compile=false, or install what is missing (on a CPU a C++ "
                 "compiler, named by CXX if it is not g++)"
             ) from error
 
@@ -42,6 +42,6 @@ def is_of_compiler(error: BaseException) -> bool:
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).split(os.linesep) if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _first_words(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join([f"{type(error).__name__}:", *lines[:2]])
