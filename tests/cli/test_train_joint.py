@@ -128,7 +128,10 @@ def test_two_processes_print_one_result(prepared: Path) -> None:
 
 def test_the_best_weights_are_told_and_can_be_scored(prepared: Path) -> None:
     arguments, folder = training(prepared, "best")
-    found = scores_of(vltool(*arguments, "--set", "training.evaluate_every=2", "--json"))
+    changes = ["--set", "training.evaluate_every=2", "--set", "training.curriculum=true"]
+    found = scores_of(vltool(*arguments, *changes, "--json"))
+    stages = {task["task"]: task["first_stage"] for task in checkpoint.load(folder / "checkpoint").run["plan"]}
+    assert list(stages.values()) == [0, 1, 2], "all read level 1: they join in the order of the run"
     assert set(found["best"]) == {"best", *(f"best-{name}" for name in UPDATES)}
     best = found["best"]["best-vqa"]
     scored = scores_of(vltool("eval", best["checkpoint"], "--split", "val", "--task", "vqa", "--json"))

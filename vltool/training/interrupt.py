@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+STOPPING = "stopping after this update, and saving; Ctrl-C again leaves at once, without saving"
+
 _DEFAULTS: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
@@ -23,7 +25,7 @@ def wish_to_stop(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: object) -> None:
         if not asked:
             asked.append(number)
-            say("stopping after this update, and saving; Ctrl-C again leaves at once, without saving")
+            threading.Thread(target=say, args=(STOPPING,), daemon=True).start()  # what it interrupted may hold a lock
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
