@@ -84,9 +84,10 @@ class Updater:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
+        num_parts = self.accumulate * self.processes.size
         with explaining_memory(
-            f"at update {self.num_updates} of task {task.name!r} (a batch of {batch.num_examples} examples in "
-            f"{self.accumulate * self.processes.size} parts)",
+            f"at update {self.num_updates} of task {task.name!r} (a batch of {batch.num_examples} examples"
+            + (f" in {num_parts} parts)" if num_parts > 1 else ")"),
             f"Raise training.accumulate (now {self.accumulate}): the batch is then computed in more parts, with the "
             f"same gradient. Or lower batch_size of {task.name} in the plan, or the encoder's width or levels",
         ):
