@@ -73,7 +73,7 @@ def test_numbers_that_are_not_finite_stop_with_task_update_and_examples(prepared
         )
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(prepared: Path, processes: int) -> None:
     arguments, folder = training(prepared, f"interrupted-{processes}")
     arguments += [
@@ -108,6 +108,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(prepared: Path, proces
     assert saved.run["processes"] == processes
 
 
+@pytest.mark.slow
 def test_two_processes_print_one_result(prepared: Path) -> None:
     options = [
         "--precision",

@@ -12,6 +12,7 @@ import torch
 
 from tests.training.test_run import PLAN, inputs, untimed, weights
 from vltool.errors import Interrupted
+from vltool.report.run_files import read_training
 from vltool.training import checkpoint
 from vltool.training.interrupt import wish_to_stop
 from vltool.training.run import Stop, train
@@ -46,6 +47,14 @@ def test_an_interrupted_training_says_where_it_stands_and_how_to_go_on(tmp_path:
     saved = checkpoint.load(tmp_path / "run" / "checkpoint")
     assert (saved.cycle, saved.run["num_updates"]) == (1, 8)
     assert list(saved.run["meters"]) == ["vqa"]
+
+
+def test_the_report_reads_a_training_that_was_interrupted(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(inputs(tmp_path), PLAN, tmp_path / "run", stop=after(7))
+    found = read_training(tmp_path / "run")
+    assert found.plan == PLAN
+    assert found.val is None and [line["cycle"] for line in found.log] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
