@@ -45,6 +45,10 @@ class Metric(ABC):
     def compute(self) -> Scores:
         """All scores in percent."""
 
+    def extend(self, other: Any) -> None:
+        """Take what another metric of this kind collected from the examples after these: evaluation by processes."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be collected by several processes: give it `extend`")
+
     def predictions(self) -> list[dict[str, Any]]:
         """What was predicted, one JSON-able record an item, in the official submission's layout where one exists."""
         return []
@@ -123,7 +127,11 @@ class Task(ABC, Generic[RecordT]):
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Scalar loss of one batch."""
+        """Scalar loss of one batch: a mean over its `loss_terms`."""
+
+    def loss_terms(self, batch: Batch) -> int:
+        """How many terms `loss` is the mean of; the parts of a batch that is computed in parts weigh by theirs."""
+        return batch.num_examples
 
     def new_metric(self) -> Metric:
         """A fresh metric for tasks scored example by example."""

@@ -129,6 +129,9 @@ class AccuracyMetric(Metric):
         best = logits.argmax(-1).tolist()
         self.answered += [(example, self.pool.answers[k]) for example, k in zip(examples, best, strict=True)]
 
+    def extend(self, other: AccuracyMetric) -> None:
+        self.answered += other.answered
+
     def compute(self) -> Scores:
         return _accuracy(self.answered)
 
