@@ -16,15 +16,17 @@ def run_stage(
     *,
     json: bool,
     show: Callable[[dict[str, Any]], list[str]],
+    keep: bool = True,
 ) -> dict[str, Any]:
-    """Counts of the stage; printed as JSON or by `show`."""
+    """Counts of the stage; printed as JSON or by `show`. keep: leave the configuration beside its results."""
     from vltool.config import load
     from vltool.pipeline import write_config
 
     config = load(config_path, overrides or [])
     with Console() as console:
         counts = run(config, console)
-    write_config(config)
+    if keep:
+        write_config(config)
     if json:
         print_json(counts)
     else:
