@@ -85,7 +85,8 @@ def search_miniature(
 
 def main() -> None:
     """For a test that kills it: python miniature_search.py OUT STRATEGY. Says `begun` when the first trial runs."""
-    config = searched_config(sys.argv[1], strategy=sys.argv[2], seeds=[0, 1])
+    halving = {"factor": 3, "rungs": 2}
+    config = searched_config(sys.argv[1], strategy=sys.argv[2], halving=halving, seeds=[0, 1])
     search_miniature(config, LocalEngine(2), say=lambda text: print(text, flush=True))  # noqa: T201
 
 

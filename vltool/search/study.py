@@ -119,8 +119,7 @@ def _announce(
         + (f"; {known} trials have begun before" if known else "")
     )
     say(
-        f"about {readable(counts['seconds_estimated'])} with {places} at once, scoring not counted "
-        f"(an update measured: {steps})"
+        f"about {readable(counts['seconds_estimated'])} with {places} at once (an update measured: {steps})"
         + (f"; stops after {config.search.budget.hours:g} h" if config.search.budget.hours else "")
     )
     return counts
@@ -148,7 +147,7 @@ def _run(
         if hours:  # whatever is left undone should be anything
             random.Random(config.seed).shuffle(made)
             return made
-        return sorted(made, key=lambda job: -costs[job.trial.task].seconds_of(job.plan) * job.plan.num_updates)
+        return sorted(made, key=lambda job: -costs[job.trial.task].trial_seconds(job.plan))
 
     known = sum(own.seconds_done(costs[own.task]) for own in searches)
     waiting = deque(jobs_of([due for own in searches for due in own.due()]))

@@ -152,13 +152,12 @@ class TaskSearch:
 
     def seconds(self, cost: StepCost) -> float:
         """Predicted seconds of the whole search in one process."""
-        mean = sum(cost.seconds_of(cell.plan) * cell.plan.num_updates for cell in self.cells) / len(self.cells)
-        return sum(count * self.part(rung) * mean for rung, count in enumerate(self.counts()))
+        return sum(
+            count * sum(cost.trial_seconds(cell.plan, self.part(rung)) for cell in self.cells) / len(self.cells)
+            for rung, count in enumerate(self.counts())
+        )
 
     def seconds_done(self, cost: StepCost) -> float:
         """Predicted seconds of what is known already."""
         assert self.records is not None
-        return sum(
-            cost.seconds_of(found.trial.cell.plan) * found.trial.cell.plan.num_updates * self.part(found.rung)
-            for found in self.records.results()
-        )
+        return sum(cost.trial_seconds(found.trial.cell.plan, self.part(found.rung)) for found in self.records.results())
