@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,7 @@ def _cluster(address: str) -> Iterator[Any]:
         import ray
     except ImportError:
         raise ConfigError("--engine ray needs the package ray. Install it: pip install 'vltool[ray]'") from None
+    _check_answers(address)
     here: dict[str, Any] = {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         ray.init(
@@ -84,14 +86,29 @@ def _cluster(address: str) -> Iterator[Any]:
             **({} if address else here),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"the Ray cluster {address or '(a local one)'} cannot be joined: {error}. Name a running one as host:port "
-            "(ray start --head prints it), or leave --ray-address out"
-        ) from error
+        raise _not_joined(address, error) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises ConfigError if nothing answers at host:port; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise _not_joined(address, error) from error
+
+
+def _not_joined(address: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"the Ray cluster {address or '(a local one)'} cannot be joined: {error}. Name a running one as host:port "
+        "(ray start --head prints it), or leave --ray-address out"
+    )
 
 
 def _run_job(function: Callable[[JobT], ResultT], job: JobT, num_threads: int, folder: str) -> ResultT:
