@@ -63,7 +63,7 @@ class Console:
             self.close()
             self._live = Live(console=self.rich, transient=True, auto_refresh=False)
             self._live.start()
-        self._live.update(_table(title, columns, rows), refresh=True)
+        self._live.update(_table(title, columns, rows, min_width=len(title)), refresh=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -97,8 +97,8 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     RichConsole(file=sys.stdout, highlight=False).print(_table(title, columns, rows))
 
 
-def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(title: str, columns: list[str], rows: list[list[str]], *, min_width: int = 0) -> Table:
+    table = Table(title=title, title_justify="left", min_width=min_width)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
