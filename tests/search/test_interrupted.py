@@ -28,7 +28,7 @@ def test_ten_kills_at_random_moments_end_in_the_same_plan(tmp_path: Path) -> Non
         process = begin(tmp_path / "killed")
         assert process.stdout is not None
         if process.stdout.readline():  # it says what is to be done; then trials begin
-            time.sleep(draw.uniform(0, 0.35) * seconds)
+            time.sleep(draw.uniform(0, 0.25) * seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1

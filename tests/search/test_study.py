@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from tests.search.miniature_search import GRID, Here, search_miniature, searched_config
 from vltool.errors import ConfigError, DataError
 from vltool.search.study import Progress
-from vltool.search.trials import Job, SearchStopped
+from vltool.search.trials import Job, SearchStopped, TrialResult
 from vltool.training import checkpoint
 
 QUICK = {"checkpoint_every": 100}
@@ -108,6 +109,31 @@ def test_a_failed_trial_is_recorded_the_search_goes_on_and_a_second_run_tries_it
     mended = Here()
     assert search_miniature(config, mended, tasks=["grounding"])["failed"] == 0
     assert [job.trial.cell.plan.level for job in mended.jobs] == [2]
+
+
+class Scored(Here):
+    """An engine whose trials train nothing: their scores grow with level and batch."""
+
+    def run(self, function: Any, jobs: Any) -> Iterator[Any]:
+        def score(job: Job) -> TrialResult:
+            plan = job.plan
+            score = 10.0 * plan.level + plan.batch_size
+            return TrialResult(job.trial, job.rung, plan.num_updates, "recall@1", {"recall@1": score}, 0.0)
+
+        return super().run(score, jobs)
+
+
+def test_a_pruned_trial_goes_on_when_one_that_failed_comes_back_and_makes_room(tmp_path: Path) -> None:
+    config = searched_config(tmp_path, grid={**SMALL, "level": [1, 2], "batch_size": [3, 4]}, **HALVING)
+    worst_fails = Scored(lambda job: DataError("no") if job.trial.name == "l1-b3-u18-s12" else None)
+    search_miniature(config, worst_fails, tasks=["grounding"])  # of three cells one goes on
+    assert (trials_of(tmp_path)["trained_updates"] == 18).sum() == 1
+    mended = Scored()
+    search_miniature(config, mended, tasks=["grounding"])  # of four two
+    assert [(job.trial.name, job.rung) for job in mended.jobs] == [("l1-b3-u18-s12", 0), ("l2-b3-u18-s12", 1)]
+    table = trials_of(tmp_path)
+    assert sorted(table["state"]) == ["chosen", "finished", "pruned", "pruned"]
+    assert table[table["state"] == "chosen"]["batch_size"].tolist() == [4]
 
 
 def test_a_bug_in_a_trial_is_raised_after_the_others_are_done(tmp_path: Path) -> None:

@@ -41,11 +41,15 @@ class TaskRecords:
                 self._results[trial, int(rung)] = TrialResult(trial, int(rung), **found)
 
     def _ask(self) -> dict[Trial, FrozenTrial]:
-        known = {
+        last = {
             found.user_attrs["folder"]: found
             for found in self.study.get_trials(deepcopy=False)
-            if found.state not in (TrialState.FAIL, TrialState.WAITING) and "folder" in found.user_attrs
+            if found.state != TrialState.WAITING and "folder" in found.user_attrs
         }
+        over = {TrialState.FAIL}
+        if any(found.state == TrialState.FAIL for found in last.values()):
+            over.add(TrialState.PRUNED)  # with the failed ones back, more may go on from a rung
+        known = {folder: found for folder, found in last.items() if found.state not in over}
         waiting = {found.user_attrs.get("folder") for found in self.study.get_trials(states=(TrialState.WAITING,))}
         missing = [trial for trial in self.trials if trial.name not in known]
         for trial in missing:
@@ -54,10 +58,19 @@ class TaskRecords:
                 self.study.enqueue_trial(values_of(trial), user_attrs=marks)
         for _ in missing:
             self.study.ask(self._distributions())
-        for found in self.study.get_trials(deepcopy=False):
-            if found.state != TrialState.FAIL:
-                known[found.user_attrs["folder"]] = found
-        return {trial: known[trial.name] for trial in self.trials}
+        for found in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            folder = found.user_attrs["folder"]
+            if folder not in known and (before := last.get(folder)) and before.state == TrialState.PRUNED:
+                self._copy(before, found)
+            known[folder] = found
+        now = {found.number: found for found in self.study.get_trials(deepcopy=False)}
+        return {trial: now[known[trial.name].number] for trial in self.trials}
+
+    def _copy(self, before: FrozenTrial, after: FrozenTrial) -> None:
+        own = optuna.Trial(self.study, after._trial_id)
+        own.set_user_attr("rungs", before.user_attrs.get("rungs", {}))
+        for rung, score in before.intermediate_values.items():
+            own.report(score, rung)
 
     def _distributions(self) -> dict[str, Any]:
         listed = [values_of(trial) for trial in self.trials]
