@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from vltool.errors import ConfigError
 from vltool.registry import ENCODERS, READERS, TASKS
+from vltool.search_config import BudgetConfig, GridConfig, HalvingConfig, SearchConfig  # noqa: F401 - for _inner
 from vltool.yaml_files import apply_override, read_yaml
 
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
@@ -152,25 +153,6 @@ class SplitsConfig:
 
     protocol: Protocol = "clean"
     exclude: str | tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class GridConfig:
-    """The values that the search tries (section 4.2 of the paper); a task's own grid replaces single lists."""
-
-    level: tuple[int, ...] = ()
-    batch_size: tuple[int, ...] = ()
-    num_updates: tuple[int, ...] = ()
-    step_size: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """The grid of the layer search, per task if a task needs its own, and how many trials run at once."""
-
-    grid: GridConfig = field(default_factory=GridConfig)
-    tasks: dict[str, GridConfig] = field(default_factory=dict)
-    jobs: Count = 0
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,11 @@ def _run_stage(
 ) -> StageResult:
     marker = _marker(config, name)
     found = _read_marker(marker)
-    if found.get("key") == key and all(Path(path).exists() for path in found["counts"].get("outputs", [])):
+    counts = found.get("counts", {})
+    whole = not counts.get("unfinished") and all(Path(path).exists() for path in counts.get("outputs", []))
+    if found.get("key") == key and whole:
         listener.say(f"{name}: up to date")
-        return StageResult(name, found["counts"], found["seconds"], True)
+        return StageResult(name, counts, found["seconds"], True)
     listener.say(f"{name} …")
     started = time.perf_counter()
     try:

@@ -32,6 +32,9 @@ class Listener(Protocol):
 
     def progress(self, label: str, done: int, total: int) -> None: ...
 
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        """A table in place of the one before: how something stands just now."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -43,16 +46,20 @@ class Stage:
 
 def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
-    from vltool.search.trials import list_trials
+    from vltool.search.preset import preset_plans
+    from vltool.search.task_search import list_trials
     from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
 
     if {"search-layers", "train-joint"} & set(config.stages):
         check_settings(config.training)
     if "search-layers" in config.stages:
-        trials = list_trials(config, list(config.tasks))
-        first = {trial.plan.task: trial.plan for trial in trials}
-        JointPlan(tuple(first.values()), config.training.cycle_updates)
+        tasks = list(config.tasks)
+        if config.search.preset:
+            plans = preset_plans(config, tasks)
+        else:
+            plans = {task: own[0].cell.plan for task, own in list_trials(config, tasks).items()}
+        JointPlan(tuple(plans.values()), config.training.cycle_updates)
     glove = Path(config.text.glove)
     there = config.text.glove == "world" or any(part.is_file() for part in (glove, *glove.parents))  # in an archive too
     if "embed-text" in config.stages and not there:
@@ -168,46 +175,34 @@ def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
     }
 
 
-def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | None = None) -> dict[str, Any]:
-    """Every trial of the grid on its task alone, then the plan."""
-    import pandas as pd
+def search_layers(
+    config: RunConfig, listener: Listener, *, tasks: list[str] | None = None, dry_run: bool = False
+) -> dict[str, Any]:
+    """Trials of the grid on each task alone, then the plan; or a published plan. dry_run: says what it would do."""
+    from vltool.search.preset import write_preset
+    from vltool.search.study import search
 
-    from vltool.engines.local import LocalEngine
-    from vltool.search.plan import save_plan
-    from vltool.search.trials import TrialResult, cell_name, list_trials, run_trials
-
-    known_tasks(config, tasks)
+    searched = known_tasks(config, tasks)
+    if config.search.preset:
+        return write_preset(config, searched, say=listener.say, dry_run=dry_run)
     inputs = _load(config)
-    _write_counts(config, inputs.prepared)
+    if not dry_run:
+        _write_counts(config, inputs.prepared)
     for row in inputs.prepared.counts:
         if row["without_features"]:
             listener.say(
                 f"{row['task']}/{row['split']}: {row['without_features']:,} examples left out, their pictures have no "
                 f"features; {row['used']:,} used"
             )
-    searched = known_tasks(config, tasks)
-    trials = list_trials(config, searched)
-    listener.say(f"{len(trials)} trials of {len(searched)} tasks")
-    done: list[TrialResult] = []
+    return search(inputs, searched, say=listener.say, show=lambda found: _show_search(found, listener), dry_run=dry_run)
 
-    def on_done(result: TrialResult) -> None:
-        done.append(result)
-        what = f"failed: {result.error}" if result.error else f"{result.metric} {result.score:.2f}"
-        listener.say(f"{result.plan.task} {cell_name(result.plan)}: {what} ({result.seconds:.0f} s)")
-        listener.progress("searching layers", len(done), len(trials))
 
-    results = run_trials(trials, LocalEngine(config.search.jobs), on_done=on_done)
-    plan = save_plan(Path(config.training.plan), results)
-    rows = [
-        {**vars(r.plan), "metric": r.metric, "score": r.score, "seconds": r.seconds, "error": r.error} for r in results
-    ]
-    _write_trials(config.out_dir / "search" / "trials.csv", pd.DataFrame(rows))
-    return {
-        "trials": len(trials),
-        "levels": {task["task"]: task["level"] for task in plan["tasks"]},
-        "chosen": plan["chosen"],
-        "outputs": [config.training.plan],
-    }
+def _show_search(found: Any, listener: Listener) -> None:
+    from vltool.search.estimate import readable
+
+    left = "" if found.seconds_left is None else f", about {readable(found.seconds_left)} left"
+    rows = [[task, cell, f"{metric} {score:.2f}"] for task, cell, metric, score in found.best]
+    listener.table(f"best of {found.done} of {found.total} trainings{left}", ["task", "cell", "validation"], rows)
 
 
 def train_joint(
@@ -231,12 +226,14 @@ def train_joint(
 
 
 def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, processes: Processes) -> dict[str, Any]:
+    from vltool.search.plan import as_chosen
     from vltool.training.inputs import text_folder
     from vltool.training.interrupt import wish_to_stop
     from vltool.training.live import Live
     from vltool.training.run import train
 
     chosen = known_tasks(config, tasks)
+    config = as_chosen(config, chosen, say=listener.say)
     plan = _joint_plan(config, chosen)
     if processes.is_first and config.splits.protocol.startswith("paper-") and not text_folder(config).exists():
         _embed_text(config, listener)
@@ -266,9 +263,10 @@ def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, proce
 def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
     from vltool.engines.local import LocalEngine
-    from vltool.search.plan import load_plan
+    from vltool.search.plan import as_chosen, load_plan
     from vltool.training.combinations import list_combinations, train_combinations
 
+    config = as_chosen(config, list(config.tasks), say=listener.say)
     listed = list_combinations(
         config, load_plan(config.training.plan, list(config.tasks)), seeds=config.combinations.seeds
     )
@@ -299,9 +297,12 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     Of protocol `paper` each task is scored with the training that may be scored on it. Protocol `off` scores what
     was trained on, and marks it.
     """
-    from vltool.search.plan import load_chosen
+    from vltool.search.grid import with_settings
+    from vltool.search.plan import as_chosen, chosen_settings, load_chosen
     from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
 
+    alone = {name: with_settings(config, chosen_settings(config, name)) for name in config.tasks}
+    config = as_chosen(config, list(config.tasks))
     inputs = _load(config)
     parts = {name: _scored_by(config, name) for name in config.tasks}
     joint = {name: str(training_folder(part, list(config.tasks)) / "checkpoint") for name, part in parts.items()}
@@ -317,7 +318,8 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
         for name, path in checkpoints.items():
             listener.say(f"scoring {model} on {name}/test")
             show = lambda done, total, name=name: listener.progress(f"scoring {name}", done, total)  # noqa: E731
-            own = own_inputs.get(parts[name].splits.protocol, inputs) if model == "joint" else inputs
+            own = own_inputs.get(parts[name].splits.protocol, inputs)
+            own = own if model == "joint" else replace(inputs, config=alone[name])
             scored |= score_checkpoint(own, path, tasks=[name], split="test", allow_contaminated=marked, progress=show)
         record = evaluation_record(model, "test", inputs, checkpoints, scored)
         record["predictions"] = {}
@@ -350,17 +352,6 @@ def known_tasks(config: RunConfig, names: list[str] | None) -> list[str]:
     if not names:
         raise ConfigError(f"no task is named; the run has {', '.join(config.tasks)}")
     return [name for name in config.tasks if name in names]
-
-
-def _write_trials(path: Path, trials: Any) -> None:
-    import pandas as pd
-
-    if path.exists():
-        before = pd.read_csv(path)
-        trials = pd.concat([before[~before["task"].isin(set(trials["task"]))], trials])
-    draft = path.with_name(f".{path.name}.writing")
-    trials.to_csv(draft, index=False)
-    draft.replace(path)
 
 
 def make_report(config: RunConfig, listener: Listener) -> dict[str, Any]:

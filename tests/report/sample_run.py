@@ -81,8 +81,13 @@ def write_sample_run(out: Path) -> RunConfig:
     write(out / "text" / "coverage.json", {"words": 100, "found": 97, "missing": ["<script>", "b", "c"]})
     write(out / "stages" / "search-layers.json", {"key": "", "counts": {}, "seconds": 12.5})
     (out / "search" / "trials.csv").write_text(
-        "task,level,num_updates,batch_size,step_size,first_stage,metric,score,seconds,error\n"
-        "vqa,3,6,4,4,0,,-inf,0,the loss is not finite\n",
+        "task,level,num_updates,batch_size,step_size,first_stage,seed,state,trained_updates,metric,score,seconds,"
+        "error,folder\n"
+        "vqa,1,6,8,4,0,0,finished,6,accuracy,50.0,10,,l1\n"
+        "vqa,2,6,4,4,0,0,finished,6,accuracy,60.9,10,,l2\n"
+        "vqa,2,6,8,4,0,0,chosen,6,accuracy,61.0,10,,l2\n"
+        "vqa,3,6,4,4,0,0,failed,0,,,0,the loss is not finite,l3\n"
+        "vqa,3,6,8,4,0,0,finished,6,accuracy,60.5,10,,l3\n",
         encoding="utf-8",
     )
     return config

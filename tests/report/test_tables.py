@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.report.sample_run import sample_config, write, write_sample_run, write_training
+from tests.report.sample_run import plan, sample_config, write, write_sample_run, write_training
 from vltool.errors import DataError
 from vltool.report import data_tables, search_tables, tables
 from vltool.report.run_files import RunFiles, read_run
@@ -170,3 +170,42 @@ def test_numbers_are_written_the_same_everywhere() -> None:
 
 def test_nothing_is_best_of_one() -> None:
     assert best_places(pd.DataFrame([{"a": 1.0, "b": None}]), 0, ["a", "b"], decimals=1) == set()
+
+
+SEARCHED = (
+    "task,level,num_updates,batch_size,step_size,first_stage,seed,state,trained_updates,metric,score,seconds,error,folder\n"
+    "vqa,1,9,8,4,0,0,chosen,9,accuracy,60.0,10,,a\n"
+    "vqa,1,9,8,4,0,1,chosen,9,accuracy,62.0,10,,b\n"
+    "vqa,2,9,8,4,0,0,finished,9,accuracy,63.0,10,,c\n"
+    "vqa,2,9,8,4,0,1,finished,9,accuracy,57.0,10,,d\n"
+    "vqa,3,9,8,4,0,0,pruned,3,accuracy,99.0,3,,e\n"
+    "vqa,3,9,8,4,0,1,not run,0,,,0,,f\n"
+)
+
+
+def test_levels_are_compared_by_the_mean_over_seeds_of_what_went_all_the_way(tmp_path: Path) -> None:
+    config = write_sample_run(tmp_path)
+    (tmp_path / "search" / "trials.csv").write_text(SEARCHED, encoding="utf-8")
+    files = read_run(config)
+    assert search_tables.best_by_level(files, "vqa") == {1: 61.0, 2: 60.0}
+    points = search_tables.trial_points(files, "vqa")
+    assert [(point.level, point.whole) for point in points] == [(1, True), (1, True), (2, True), (2, True), (3, False)]
+    table = search_tables.trials(files)
+    assert isinstance(table, Table)
+    assert table.frame["State"].tolist() == ["chosen", "chosen", "", "", "pruned", "not run"]
+    assert table.frame["Trained"].tolist() == [9, 9, 9, 9, 3, 0]
+
+
+def test_a_choice_is_held_against_the_spread_over_seeds(tmp_path: Path) -> None:
+    config = sample_config(tmp_path)
+    own = {"metric": "accuracy", "score": 61.0, "margin": 1.0, "spread": 2.4, "exceeds_spread": False, "compared_at": 9}
+    write(tmp_path / "plan.json", {"tasks": [plan("vqa", 1)], "chosen": {"vqa": own}})
+    found = row(search_tables.levels(read_run(config)), Task="vqa")
+    assert (found["Margin"], found["Spread"], found["Compared at"]) == (1.0, 2.4, 9)
+    assert found["Beats its runner-up"] == "within the spread"
+
+
+def test_a_preset_is_told_from_a_plan_written_by_hand(tmp_path: Path) -> None:
+    config = sample_config(tmp_path)
+    write(tmp_path / "plan.json", {"tasks": [plan("vqa", 3)], "chosen": {"vqa": {"preset": "paper"}}})
+    assert row(search_tables.levels(read_run(config)), Task="vqa")["Score"] == "published (preset)"

@@ -80,6 +80,16 @@ def test_the_folder_of_another_training_is_refused(tmp_path: Path) -> None:
         train(inputs(tmp_path, learning_rate=0.5), PLAN, tmp_path / "run")
 
 
+def test_another_seed_or_other_validation_data_is_another_training(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    train(given, PLAN, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"its seed differ"):
+        train(replace(given, config=replace(given.config, seed=1)), PLAN, tmp_path / "run")
+    fewer = {**given.prepared.examples, "vqa": {**given.prepared.examples["vqa"], "val": ()}}
+    with pytest.raises(CheckpointError, match=r"its validated differ"):
+        train(replace(given, prepared=replace(given.prepared, examples=fewer)), PLAN, tmp_path / "run")
+
+
 def test_training_learns_the_miniature(tmp_path: Path) -> None:
     plan = JointPlan((TaskPlan("vqa", 1, 120, 12, 80),), cycle_updates=12)
     train(inputs(tmp_path, learning_rate=0.005), plan, tmp_path / "run")

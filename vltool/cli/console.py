@@ -9,7 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console as RichConsole
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -22,6 +24,7 @@ class Console:
         self.rich = RichConsole(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._live: Live | None = None
         self._shown = 0.0
         self._began: tuple[float, int] | None = None  # when a row of progress began, and where
 
@@ -36,6 +39,7 @@ class Console:
             self._say_now_and_then(label, done, total)
             return
         if self._bar is None:
+            self.close()
             columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=self.rich, transient=True)
             self._bar.start()
@@ -58,10 +62,28 @@ class Console:
         left = time_left(now - since, done - before, total - done)
         self.say(f"  {label}: {done:,} of {total:,}" + (f", {left} left" if left else ""))
 
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        """On a terminal a table that is drawn in place of the one before, elsewhere a line now and then."""
+        if self.quiet:
+            return
+        if not self.rich.is_terminal:
+            if time.monotonic() - self._shown > 15:
+                self._shown = time.monotonic()
+                self.say(f"  {title}: " + "; ".join(" ".join(row) for row in rows))
+            return
+        if self._live is None:
+            self.close()
+            self._live = Live(console=self.rich, transient=True, auto_refresh=False)
+            self._live.start()
+        self._live.update(_table(title, columns, rows, min_width=len(title)), refresh=True)
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def __enter__(self) -> Console:
         return self
@@ -95,11 +117,13 @@ def print_lines(*lines: str) -> None:
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table on stdout; the first column is text, the others are right-aligned."""
-    from rich.table import Table
+    RichConsole(file=sys.stdout, highlight=False).print(_table(title, columns, rows))
 
-    table = Table(title=title, title_justify="left")
+
+def _table(title: str, columns: list[str], rows: list[list[str]], *, min_width: int = 0) -> Table:
+    table = Table(title=title, title_justify="left", min_width=min_width)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    RichConsole(file=sys.stdout, highlight=False).print(table)
+    return table

@@ -17,11 +17,12 @@ def run_stage(
     json: bool,
     show: Callable[[dict[str, Any]], list[str]],
     quiet: bool = False,
+    keep: bool = True,
 ) -> dict[str, Any]:
     """Counts of the stage; printed as JSON or by `show`.
 
     run: the stage's name, to skip it where it is up to date, or what it does. quiet: another process speaks and writes
-    for this one.
+    for this one. keep: leave the configuration beside its results.
     """
     from vltool import pipeline
     from vltool.config import load
@@ -34,7 +35,7 @@ def run_stage(
             counts = run(config, console)
     if quiet:
         return counts
-    if not isinstance(run, str):
+    if keep and not isinstance(run, str):
         pipeline.write_config(config)
     if json:
         print_json(counts)

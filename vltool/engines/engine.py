@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -20,6 +21,12 @@ class Done(Generic[JobT, ResultT]):
 
 
 class Engine(Protocol):
-    """Runs jobs that know nothing of each other; each ends in a result or an error, in any order."""
+    """Runs jobs that know nothing of each other; each ends in a result or an error, in any order.
 
-    def run(self, function: Callable[[JobT], ResultT], jobs: Sequence[JobT]) -> Iterator[Done[JobT, ResultT]]: ...
+    Jobs in a deque are taken from it one by one as places become free: whoever reads the results may add to it or
+    empty it meanwhile. The iterator ends when nothing waits and nothing runs.
+    """
+
+    def run(
+        self, function: Callable[[JobT], ResultT], jobs: Sequence[JobT] | deque[JobT]
+    ) -> Iterator[Done[JobT, ResultT]]: ...

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vltool.report.run_files import RunFiles, Training
-from vltool.report.search_tables import best_by_level, trial_scores
+from vltool.report.search_tables import TrialPoint, best_by_level, trial_points
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, which people who see colours differently can tell apart."""
@@ -140,7 +140,7 @@ def _told(task: str, curves: Sequence[Curve]) -> str:
 
 def level_chart(files: RunFiles) -> Chart | str:
     """Validation score of every trial against the level that it reads, the choice marked."""
-    scores = {task: found for task in files.task_names if (found := trial_scores(files, task))}
+    scores = {task: found for task in files.task_names if (found := trial_points(files, task))}
     if not scores:
         return "There is nothing to draw: no trial of the search has finished."
     with mpl.rc_context(_STYLE):
@@ -151,32 +151,36 @@ def level_chart(files: RunFiles) -> Chart | str:
             svg_uri(figure),
             "Validation score by level. " + " ".join(_levels_told(files, task) for task in scores),
             "Validation score of every trial (dots) against the level that the decoder reads; the line joins the best "
-            "trial of each level, the ring marks the choice.",
+            "of each level (the mean over seeds, where there are several), the ring marks the choice. Hollow: pruned "
+            "by halving, with the score it had when it was stopped.",
             round(figure.get_figwidth() * 96),
         )
 
 
-def _draw_levels(axes: Axes, files: RunFiles, task: str, found: list[tuple[int, float]]) -> None:
+def _draw_levels(axes: Axes, files: RunFiles, task: str, found: list[TrialPoint]) -> None:
     best = best_by_level(files, task)
-    axes.scatter(
-        [level for level, _ in found],
-        [score for _, score in found],
-        s=14,
-        color="#8a8a8a",
-        alpha=0.7,
-        linewidths=0,
-        zorder=2,
-    )
+    for whole in (True, False):
+        shown = [point for point in found if point.whole == whole]
+        axes.scatter(
+            [point.level for point in shown],
+            [point.score for point in shown],
+            s=14,
+            facecolors="#8a8a8a" if whole else "none",
+            edgecolors="#8a8a8a",
+            alpha=0.7,
+            linewidths=0 if whole else 0.8,
+            zorder=2,
+        )
     axes.plot(list(best), list(best.values()), color=PALETTE[0], linewidth=1.3, zorder=3)
     chosen, level = files.chosen(task), _chosen_level(files, task)
-    if chosen and level is not None:
+    if chosen and "score" in chosen and level is not None:
         axes.scatter(
             [level], [chosen["score"]], s=110, facecolors="none", edgecolors=PALETTE[1], linewidths=2, zorder=4
         )
     axes.set_title(task if level is None else f"{task}: level {level}")
     axes.set_xlabel("level")
     axes.set_ylabel(files.main_metric(task))
-    axes.set_xticks(list(best))
+    axes.set_xticks(sorted({point.level for point in found}))
     axes.margins(x=0.15, y=0.15)
     low, high = axes.get_ylim()
     if high - low < LEAST_SPAN:

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 SOURCE = "Nguyen and Okatani, CVPR 2019"
 DATA = "COCO, Flickr30k, Flickr30k Entities and VQA 2.0: not comparable with other data"
-LEVELS = {"caption_retrieval": 3, "vqa": 5, "grounding": 2}
-"""l(i) found by the paper's own search (section 5.2), by the task's name in the registry; its encoder has 5 levels."""
-
 Column = tuple[str, str, str]
 """(task's name in the registry, metric, heading)."""
 

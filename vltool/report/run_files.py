@@ -4,7 +4,7 @@
   config.json  counts.json  plan.json
   stages/<stage>.json                            how long each stage took
   text/coverage.json
-  search/trials.csv                              every trial of the search, the failed ones too
+  search/trials.csv                              every trial of the search, the pruned and failed ones too
   search/<task>/<cell>/{log.jsonl,result.json}   single-task trainings
   training/<name>/{log.jsonl,result.json}        "joint", or task names joined by "+"
   combinations.json                              scores of every combination of tasks
@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from vltool.config import STAGES, RunConfig
 from vltool.errors import DataError, StoreError
 from vltool.registry import TASKS, resolve
+from vltool.search.table import read_trials
 from vltool.structures import TaskPlan
 from vltool.training.run_log import read_log
 from vltool.training.schedule import JointPlan
@@ -49,12 +49,15 @@ class Training:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Everything the report reads. trials: task → trainings; evaluations: (model, split) → what `eval` wrote."""
+    """Everything the report reads. trials: task → trainings; searched: the rows of trials.csv.
+
+    evaluations: (model, split) → what `eval` wrote.
+    """
 
     config: RunConfig
     plan: dict[str, Any] | None
     trials: dict[str, list[Training]]
-    failed_trials: list[dict[str, Any]]
+    searched: list[dict[str, Any]]
     trainings: dict[str, Training]
     evaluations: dict[tuple[str, str], dict[str, Any]]
     combinations: list[dict[str, Any]] | None
@@ -76,13 +79,13 @@ class RunFiles:
         return str(resolve(TASKS, self.task_type(task), kind="task").main_metric)
 
     def chosen(self, task: str) -> dict[str, Any] | None:
-        """metric, score, runner_up and folder of the trial that won the task's search."""
+        """What the plan says of a task's choice: metric, score, margin, spread, folder … or its preset."""
         return (self.plan or {}).get("chosen", {}).get(task)
 
     def chosen_trial(self, task: str) -> Training | None:
         """The winning trial itself, wherever the run's folder has been moved to."""
         chosen = self.chosen(task)
-        cell = Path(chosen["folder"]).name if chosen else ""
+        cell = Path(chosen["folder"]).name if chosen and "folder" in chosen else ""
         return next((trial for trial in self.trials.get(task, []) if trial.name == cell), None)
 
     def best_model(self, task: str) -> tuple[str, Training] | None:
@@ -102,7 +105,7 @@ def read_run(config: RunConfig) -> RunFiles:
         config=config,
         plan=_read_json(Path(config.training.plan)),
         trials={task: read_trainings(out / "search" / task) for task in config.tasks},
-        failed_trials=_failed_trials(out / "search" / "trials.csv"),
+        searched=_searched(out / "search" / "trials.csv"),
         trainings={found.name: found for found in read_trainings(out / "training")},
         evaluations=_read_evaluations(out / "eval"),
         combinations=_read_json(out / "combinations.json"),
@@ -164,11 +167,12 @@ def _read_evaluations(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def _failed_trials(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [dict(row) for row in csv.DictReader(file) if row.get("error")]
+def _searched(path: Path) -> list[dict[str, Any]]:
+    return (
+        [{str(key): value for key, value in row.items()} for row in read_trials(path).to_dict("records")]
+        if path.is_file()
+        else []
+    )
 
 
 def _read_store_header(path: str) -> dict[str, Any] | None:

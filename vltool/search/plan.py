@@ -1,57 +1,66 @@
 """The plan file: what the layer search chose for each task, as `train-joint` reads it.
 
 {"tasks": [{"task": "vqa", "level": 3, "num_updates": 600, "batch_size": 64, "step_size": 300, "first_stage": 0}],
- "chosen": {"vqa": {"metric": "accuracy", "score": 61.2, "runner_up": 60.8, "folder": "…/search/vqa/l3-b64-…"}}}
+ "chosen": {"vqa": {"metric": "accuracy", "score": 61.2, "seeds": [0, 1, 2], "scores": [61.0, 61.4, 61.2],
+                    "runner_up": 60.8, "runner_up_cell": "l2-b64-u600-s300", "margin": 0.4, "compared_at": 600,
+                    "spread": 0.2, "exceeds_spread": true, "settings": {}, "folder": "…/search/vqa/l3-b64-…"}}}
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from vltool.errors import ConfigError, TrainingError
+from vltool.config import RunConfig
+from vltool.errors import ConfigError
 from vltool.json_files import write_json
-from vltool.search.trials import TrialResult
+from vltool.search.choice import Choice
+from vltool.search.grid import Settings, at_share, with_settings
 from vltool.structures import TaskPlan
 
 
-def choose(results: Sequence[TrialResult]) -> dict[str, TrialResult]:
-    """The best trial of each task by validation score; among equals the lowest level, then the shortest training."""
-    chosen: dict[str, TrialResult] = {}
-    for task in dict.fromkeys(result.plan.task for result in results):
-        found = [result for result in results if result.plan.task == task and not result.error]
-        if not found:
-            first = next(result.error for result in results if result.plan.task == task)
-            raise TrainingError(f"every trial of {task} failed, the first with: {first}")
-        chosen[task] = min(found, key=lambda result: (-result.score, result.plan.level, result.plan.num_updates))
-    return chosen
-
-
-def save_plan(path: Path, results: Sequence[TrialResult]) -> dict[str, Any]:
+def save_plan(path: Path, chosen: Mapping[str, Choice], *, shares: Sequence[float] = (1.0,)) -> dict[str, Any]:
     """Write the plan of a search, atomically, and give it. Tasks that were not searched keep the plan they had."""
-    chosen = choose(results)
+    found = {task: _chosen(choice, shares) for task, choice in chosen.items()}
+    return write_plan(path, {task: choice.best.cell.plan for task, choice in chosen.items()}, found)
+
+
+def write_plan(path: Path, plans: Mapping[str, TaskPlan], chosen: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Write `plans` and what is known of their choice, and give the file. Other tasks keep what it said of them."""
     before = _read(path) if path.exists() else {"tasks": []}
-    kept = [task for task in before["tasks"] if task["task"] not in chosen]
     plan = {
-        "tasks": [*kept, *(asdict(result.plan) for result in chosen.values())],
-        "chosen": {name: found for name, found in before.get("chosen", {}).items() if name not in chosen}
-        | {
-            task: {
-                "metric": result.metric,
-                "score": result.score,
-                "runner_up": _runner_up(results, result),
-                "folder": result.folder,
-            }
-            for task, result in chosen.items()
-        },
+        "tasks": [
+            *(task for task in before["tasks"] if task["task"] not in plans),
+            *(asdict(own) for own in plans.values()),
+        ],
+        "chosen": {task: own for task, own in before.get("chosen", {}).items() if task not in plans} | dict(chosen),
     }
     write_json(path, plan, indent=1)
     return plan
+
+
+def _chosen(choice: Choice, shares: Sequence[float]) -> dict[str, Any]:
+    best, runner_up = choice.best, choice.runner_up
+    return {
+        "metric": best.metric,
+        "score": best.mean(),
+        "seeds": list(best.seeds),
+        "scores": list(best.scores[best.last_rung]),
+        "runner_up": runner_up.mean() if runner_up else None,
+        "runner_up_cell": runner_up.cell.name if runner_up else None,
+        "margin": choice.margin,
+        "compared_at": at_share(best.cell, shares[choice.rung]).num_updates,
+        "spread": choice.spread,
+        "exceeds_spread": choice.exceeds_spread,
+        "settings": {key: yaml.safe_load(value) for key, value in best.cell.settings},
+        "folder": best.folders[0],
+    }
 
 
 def load_plan(path: Path | str, tasks: Sequence[str]) -> tuple[TaskPlan, ...]:
@@ -68,8 +77,34 @@ def load_plan(path: Path | str, tasks: Sequence[str]) -> tuple[TaskPlan, ...]:
 
 
 def load_chosen(path: Path | str) -> dict[str, dict[str, Any]]:
-    """task → metric, score, runner_up and the folder of the winning trial; empty for a plan written by hand."""
-    return dict(_read(Path(path)).get("chosen", {}))
+    """task → what is known of the trial that won; empty for a plan that was not searched."""
+    return {task: own for task, own in dict(_read(Path(path)).get("chosen", {})).items() if "folder" in own}
+
+
+def chosen_settings(config: RunConfig, task: str) -> Settings:
+    """What the search chose for a task beyond its plan, as `with_settings` takes it."""
+    path = Path(config.training.plan)
+    own = load_chosen(path).get(task, {}) if path.exists() else {}
+    return tuple((key, json.dumps(value)) for key, value in own.get("settings", {}).items())
+
+
+def as_chosen(config: RunConfig, tasks: Sequence[str], *, say: Callable[[str], None] | None = None) -> RunConfig:
+    """`config` with the settings that the search chose, where all of `tasks` chose the same; says what it does.
+
+    A joint training has one learning rate: where tasks chose different ones the run's own stays.
+    """
+    found = {task: dict(chosen_settings(config, task)) for task in tasks}
+    agreed: list[tuple[str, str]] = []
+    for key in dict.fromkeys(key for own in found.values() for key in own):
+        values = [own.get(key) for own in found.values()]
+        if len(set(values)) == 1 and values[0] is not None:
+            agreed.append((key, values[0]))
+            told = f"{key} {values[0]}, as the search chose"
+        else:
+            each = ", ".join(f"{task} {own.get(key, 'was not asked')}" for task, own in found.items())
+            told = f"{key} stays the run's own: the search chose differently for each task ({each})"
+        (say or (lambda text: None))(told)
+    return with_settings(config, tuple(agreed))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -86,8 +121,3 @@ def _read(path: Path) -> dict[str, Any]:
             '"num_updates", "batch_size", "step_size"}]}: see docs/search.md'
         ) from error
     return dict(plan)
-
-
-def _runner_up(results: Sequence[TrialResult], best: TrialResult) -> float | None:
-    others = [r.score for r in results if r.plan.task == best.plan.task and r is not best and not r.error]
-    return max(others, default=None)

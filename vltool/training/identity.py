@@ -21,9 +21,12 @@ FREE = ("checkpoint_every", "keep_last")
 
 
 def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
-    """What makes two trainings the same one: configuration, plan, features, words and examples."""
+    """What makes two trainings the same one: configuration, seed, plan, features, words and examples."""
     config = dump(inputs.config)
-    ids = [example.example_id for task in plan.tasks for example in inputs.prepared.examples[task.task]["train"]]
+    ids, validated = (
+        [example.example_id for task in plan.tasks for example in inputs.prepared.examples[task.task][split]]
+        for split in ("train", "val")
+    )
     return {
         "training": config["training"],
         "encoder": config["encoder"],
@@ -34,6 +37,8 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "words": _digest(list(inputs.corpus.words)),
         "num_examples": len(ids),
         "examples": _digest(ids),
+        "validated": _digest(validated),
+        "seed": inputs.config.seed,
     }
 
 

@@ -306,10 +306,12 @@ class _Training:
         if not self.processes.is_first:
             return None
         start, scored = self.cycle, self.standing.latest_update
-        return RunLog(
-            self.folder,
-            keep=lambda line: line["cycle"] < start and (line["kind"] != "scores" or line["update"] <= scored),
-        )
+        at_end = start == self.plan.num_cycles  # the last scores come after the last checkpoint, and so come again
+
+        def keep(line: dict[str, Any]) -> bool:
+            return line["cycle"] < start and not (at_end and line["kind"] == "scores" and line["update"] > scored)
+
+        return RunLog(self.folder, keep=keep)
 
     def _time_spent(self) -> tuple[float, float]:
         waited = sum(found.waited for found in self.batches.values())

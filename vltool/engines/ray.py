@@ -1,0 +1,130 @@
+"""Jobs on a Ray cluster: a running one by its address, or one started here for the time. The only import of ray.
+
+A job whose node or process is lost is run again elsewhere. The nodes need this package, and the run's folders at the
+same paths: results, checkpoints and features lie there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from vltool.engines.engine import Done, JobT, ResultT
+from vltool.engines.local import num_cores
+from vltool.errors import ConfigError, VltoolError
+
+RETRIES = 3
+STORE_BYTES = 80 << 20  # of Ray's own object store: jobs and results are small
+
+
+class RayEngine:
+    """Jobs by Ray: `num_jobs` at once (0: as many as the cluster has room for), each with `num_threads` cores.
+
+    address: as `ray status` names it (host:port); without one a local cluster is started, and ended afterwards.
+    num_threads: 0: this machine's cores divided among the jobs of a local cluster, 1 on a running one.
+    gpus_per_job: which share of a GPU a job needs.
+    """
+
+    def __init__(self, num_jobs: int = 0, *, address: str = "", num_threads: int = 0, gpus_per_job: float = 0.0):
+        self.num_jobs = num_jobs
+        self.address = address
+        self.num_threads = num_threads or (1 if address or not num_jobs else max(1, num_cores() // num_jobs))
+        self.gpus_per_job = gpus_per_job
+
+    def run(
+        self, function: Callable[[JobT], ResultT], jobs: Sequence[JobT] | deque[JobT]
+    ) -> Iterator[Done[JobT, ResultT]]:
+        """Results as they come. An error of a job is given with it; VltoolError if it was lost too often."""
+        waiting = jobs if isinstance(jobs, deque) else deque(jobs)
+        if not waiting:
+            return
+        with _cluster(self.address) as ray:
+            self._check_room(ray)
+            remote = ray.remote(num_cpus=self.num_threads, num_gpus=self.gpus_per_job, max_retries=RETRIES)(_run_job)
+            running: dict[Any, JobT] = {}
+            while waiting or running:
+                while waiting and len(running) < self._places(ray):
+                    job = waiting.popleft()
+                    running[remote.remote(function, job, self.num_threads, os.getcwd())] = job
+                for reference in ray.wait(list(running), num_returns=1)[0]:
+                    yield _done(ray, running.pop(reference), reference)
+
+    def _places(self, ray: Any) -> int:
+        return self.num_jobs or max(1, int(ray.cluster_resources().get("CPU", 0) // self.num_threads))
+
+    def _check_room(self, ray: Any) -> None:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(
+            node.get("CPU", 0) >= self.num_threads and node.get("GPU", 0) >= self.gpus_per_job for node in nodes
+        ):
+            raise VltoolError(
+                f"no node of the Ray cluster has {self.num_threads} cores and {self.gpus_per_job:g} GPUs for a job. "
+                "Use more jobs at once (each needs less), or another cluster"
+            )
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    """ray, connected; disconnected afterwards, and ended if it was started here. Nothing is asked of the network."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError("--engine ray needs the package ray. Install it: pip install 'vltool[ray]'") from None
+    _check_answers(address)
+    here: dict[str, Any] = {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else here),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _not_joined(address, error) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises ConfigError if nothing answers at host:port; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise _not_joined(address, error) from error
+
+
+def _not_joined(address: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"the Ray cluster {address or '(a local one)'} cannot be joined: {error}. Name a running one as host:port "
+        "(ray start --head prints it), or leave --ray-address out"
+    )
+
+
+def _run_job(function: Callable[[JobT], ResultT], job: JobT, num_threads: int, folder: str) -> ResultT:
+    """The job in a worker of Ray: relative paths mean what they mean to whoever started it."""
+    import torch
+
+    os.chdir(folder)
+    torch.set_num_threads(num_threads)
+    return function(job)
+
+
+def _done(ray: Any, job: JobT, reference: Any) -> Done[JobT, Any]:
+    try:
+        return Done(job, ray.get(reference), None)
+    except ray.exceptions.RayTaskError as error:
+        return Done(job, None, error.cause)
+    except ray.exceptions.RayError as error:
+        lost = f"the node or process that ran it was lost {RETRIES + 1} times ({type(error).__name__}): {error}"
+        return Done(job, None, VltoolError(lost))

@@ -1,0 +1,129 @@
+"""How long a search will take: from updates that are measured before it begins, then from the trials that are done."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+
+from vltool.models.precision import resolve_precision
+from vltool.search.grid import Cell
+from vltool.structures import TaskPlan
+from vltool.training.loader import TaskBatches
+from vltool.training.run import RunInputs, pick_device
+from vltool.training.update import Updater
+
+LONG_S, SHORT_S = 5.0, 0.4
+FIRST_SCORED = 32
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Seconds of one update of a task: a straight line over levels, in proportion to the batch.
+
+    scoring: seconds of scoring its validation data once, at `level`.
+    """
+
+    batch_size: int
+    level: int
+    seconds: float
+    seconds_per_level: float
+    scoring: float = 0.0
+
+    def seconds_of(self, plan: TaskPlan) -> float:
+        """Of one update of a plan."""
+        return self._at(plan.level) * plan.batch_size / self.batch_size
+
+    def trial_seconds(self, plan: TaskPlan, share: float = 1.0) -> float:
+        """Of a share of a plan's updates, and of scoring it then."""
+        scoring = self.scoring * self._at(plan.level) / self.seconds if self.seconds else self.scoring
+        return self.seconds_of(plan) * plan.num_updates * share + scoring
+
+    def _at(self, level: int) -> float:
+        return max(self.seconds + (level - self.level) * self.seconds_per_level, 0.1 * self.seconds)
+
+
+def measure_steps(inputs: RunInputs, cells: Sequence[Cell], *, num_threads: int) -> StepCost:
+    """Measures updates of one task's cells: at their highest and their lowest level, with their largest batch."""
+    task = cells[0].plan.task
+    levels = sorted({cell.plan.level for cell in cells})
+    batch_size = max(cell.plan.batch_size for cell in cells)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        scoring = _seconds_of_scoring(inputs, task, levels[-1])
+        high = _seconds(inputs, task, levels[-1], batch_size)
+        if len(levels) == 1 or high > LONG_S:
+            return StepCost(batch_size, levels[-1], high, high / (levels[-1] + 1), scoring)
+        low = _seconds(inputs, task, levels[0], batch_size)
+    finally:
+        torch.set_num_threads(before)
+    return StepCost(batch_size, levels[-1], high, (high - low) / (levels[-1] - levels[0]), scoring)
+
+
+def _seconds_of_scoring(inputs: RunInputs, task: str, level: int) -> float:
+    """Of the whole validation split, from the first parts of it.
+
+    A part that is twice as large takes two to four times as long: retrieval scores every pair.
+    """
+    examples = inputs.prepared.examples[task]["val"]
+    model = inputs.model({task: level}, seed=0).to(pick_device(inputs.config.training.device))
+    count, taken = min(FIRST_SCORED, len(examples)), [0.0]
+    while count:
+        part = replace(inputs, prepared=inputs.prepared.only([task]))
+        part.prepared.examples[task] = {**part.prepared.examples[task], "val": examples[:count]}
+        score = functools.partial(part.evaluate, model, task, "val")
+        taken.append(min(_seconds_of(score) for _ in range(2)))
+        if count == len(examples):
+            return taken[-1]
+        if taken[-1] > SHORT_S:
+            break
+        count = min(2 * count, len(examples))
+    growth = min(4.0, max(2.0, taken[-1] / taken[-2])) if taken[-2] else 2.0
+    return taken[-1] * growth ** math.log2(len(examples) / count) if count else 0.0
+
+
+def _seconds_of(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _seconds(inputs: RunInputs, task: str, level: int, batch_size: int) -> float:
+    """Of the quicker of a few updates after a first one; of the first alone where that takes long."""
+    settings, device = inputs.config.training, pick_device(inputs.config.training.device)
+    model = inputs.model({task: level}, seed=0).to(device)
+    updater = Updater(
+        model,
+        learning_rate=settings.learning_rate,
+        betas=settings.betas,
+        decay=settings.decay,
+        step_size=1000,
+        precision=resolve_precision(settings.precision, device),
+        device=device,
+    )
+    examples = inputs.prepared.examples[task]["train"]
+    taken = []
+    with ThreadPoolExecutor(1) as pool:
+        batches = TaskBatches(
+            inputs.prepared.tasks[task], examples, inputs.batching(), batch_size=batch_size, seed=0, pool=pool
+        )
+        for _ in range(4):
+            started = time.perf_counter()
+            updater.update(inputs.prepared.tasks[task], next(batches).to(device))
+            taken.append(time.perf_counter() - started)
+            if taken[0] > LONG_S:
+                break
+    return min(taken)
+
+
+def readable(seconds: float) -> str:
+    """As in 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
