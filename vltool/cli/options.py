@@ -14,3 +14,7 @@ Set = Annotated[
     typer.Option("--set", metavar="A.B=C", help="Override a value of the configuration; may be repeated."),
 ]
 TaskNames = Annotated[list[str] | None, typer.Option("--task", metavar="TASK", help="Only this task; may be repeated.")]
+Bootstrap = Annotated[
+    int, typer.Option(min=0, help="Resamples of the test set for 95 % intervals, 1000 for instance; 0: no intervals.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the resamples: the same seed gives the same intervals.")]
