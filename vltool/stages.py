@@ -285,6 +285,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     Of protocol `paper` each task is scored with the training that may be scored on it. Protocol `off` scores what
     was trained on, and marks it.
     """
+    from vltool.evaluation.prediction_files import write_predictions
     from vltool.search.plan import load_chosen
     from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
 
@@ -306,15 +307,14 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             own = own_inputs.get(parts[name].splits.protocol, inputs) if model == "joint" else inputs
             scored |= score_checkpoint(own, path, tasks=[name], split="test", allow_contaminated=marked, progress=show)
         record = evaluation_record(model, "test", inputs, checkpoints, scored)
-        record["predictions"] = {}
+        files = {}
         summary["contamination"][model] = contamination_of(scored)
         for name, found in scored.items():
-            predictions = config.out_dir / "eval" / f"{model}-test-{name}-predictions.json"
-            write_json(predictions, found.evaluation.predictions)
-            record["predictions"][name] = str(predictions)
+            files[name] = write_predictions(found.evaluation, config.out_dir / "eval", f"{model}-test-{name}")
             summary["test"][name][model] = found.evaluation.scores
             summary["test"][name]["ignorance"] = found.ignorance
-        write_json(config.out_dir / "eval" / f"{model}-test.json", record)
+        record["predictions"] = {name: paths["predictions"] for name, paths in files.items()}
+        write_json(config.out_dir / "eval" / f"{model}-test.json", {**record, "files": files})
     return {**summary, "outputs": [str(config.out_dir / "eval" / f"{model}-test.json") for model in models]}
 
 

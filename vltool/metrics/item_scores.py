@@ -67,6 +67,16 @@ class ItemScores:
                 found[name] = float(np.mean([statistic_of(self.parts[part].values, statistic) for part in parts]))
         return found
 
+    def beside(self, other: ItemScores, *, prefix: str) -> ItemScores:
+        """The scores of both, those of `other` under names that begin with `prefix`; units and strata stay."""
+        assert other.unit_ids == self.unit_ids
+        parts = {prefix + name: part for name, part in other.parts.items()}
+        formulas = {
+            prefix + name: Score(score.statistic, tuple(prefix + part for part in score.parts))
+            for name, score in other.formulas.items()
+        }
+        return ItemScores(self.unit, self.unit_ids, {**self.parts, **parts}, {**self.formulas, **formulas}, self.strata)
+
     def same_items(self, other: ItemScores) -> bool:
         """Whether both hold scores of the same items in the same order, whatever their values."""
         return (
