@@ -108,7 +108,7 @@ def _read_matrix(path: Path) -> np.ndarray:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
+    except Exception as error:  # a damaged header is parsed as Python, and fails in any way that Python can
         raise DataError(f"{path}: not a matrix of numbers in .npy, as numpy.save writes it") from error
     if not isinstance(matrix, np.ndarray):
         raise DataError(f"{path}: an archive; expected one matrix in .npy, as numpy.save writes it")

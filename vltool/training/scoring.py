@@ -13,7 +13,6 @@ from vltool.metrics.bootstrap import LEVEL, bounds, intervals
 from vltool.models.joint_model import JointModel
 from vltool.provenance import git_commit, versions
 from vltool.splits.protocol import Training, refuse_scoring, training_of
-from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import ImageId
 from vltool.tasks.prepare import image_ids_of
 from vltool.tasks.task import Scores
@@ -94,7 +93,7 @@ def contaminated_pictures(
     inputs: RunInputs, saved: Checkpoint, tasks: Iterable[str], split: str
 ) -> dict[str, list[ImageId]]:
     """task → the pictures of its `split` that trained the checkpoint, or a checkpoint that it started from."""
-    trained = TrainedIds.from_json(saved.run["trained_ids"])
+    trained = saved.trained_ids()
     return {name: trained.meets(image_ids_of(inputs.prepared.examples[name][split])) for name in tasks}
 
 
