@@ -220,6 +220,7 @@ def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | Non
 
 def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) -> dict[str, Any]:
     from vltool.search.plan import load_plan
+    from vltool.tasks.split_proof import met_in_training
     from vltool.training.inputs import text_folder
     from vltool.training.run import train
     from vltool.training.schedule import JointPlan
@@ -234,6 +235,8 @@ def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) ->
             listener.say(
                 f"{row['task']}: {row['used']:,} training examples, {row['contaminated']:,} kept out as evaluated"
             )
+    for sentence in met_in_training(inputs.prepared, config):
+        listener.say(sentence)
 
     def report(line: dict[str, Any]) -> None:
         if line["kind"] == "loss":

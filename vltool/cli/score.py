@@ -99,12 +99,14 @@ def grounding_command(
     if json:
         return _print_json(found, flat, bootstrap, seed)
     names = ("recall@1", "recall@5", "recall@10", "upper_bound", "phrases")
-    rows = [["all", *(_shown(found.scores[name]) for name in names), _interval(flat, "recall@1")]]
-    rows += [
-        [kind, *(_shown(row[name]) for name in names), _interval(flat, f"recall@1/{kind}")]
-        for kind, row in found.scores["per_type"].items()
-    ]
-    _print_table(f"grounding, {protocol} boxes, IoU ≥ 0.5", ["phrases of type", *names], rows, flat, of="recall@1")
+    kinds = {"all": ("recall@1", found.scores)}
+    kinds |= {kind: (f"recall@1/{kind}", row) for kind, row in found.scores["per_type"].items()}
+    rows = []
+    for kind, (name, row) in kinds.items():
+        first = _shown(row["recall@1"]) + (f" ({_interval(flat, name)})" if flat else "")
+        rows.append([kind, first, *(_shown(row[other]) for other in names[1:])])
+    title = f"grounding, {protocol} boxes, IoU ≥ 0.5" + ", recall@1 with 95 % interval" * bool(flat)
+    print_table(title, ["type", *names], rows)
 
 
 def _intervals(found: FileScores, draws: int, seed: int) -> Flat:
@@ -124,11 +126,10 @@ def _print_json(found: FileScores, flat: Flat, draws: int, seed: int) -> None:
     print_json({**found.scores, **facts})
 
 
-def _print_table(title: str, columns: list[str], rows: list[list[str]], flat: Flat, *, of: str = "") -> None:
-    heading = "95 % interval" + f" of {of}" * bool(of)
+def _print_table(title: str, columns: list[str], rows: list[list[str]], flat: Flat) -> None:
     if not flat:
         rows = [row[:-1] for row in rows]
-    print_table(title, [*columns, *([heading] if flat else [])], rows)
+    print_table(title, [*columns, *(["95 % interval"] if flat else [])], rows)
 
 
 def _interval(flat: Flat, name: str) -> str:
