@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.report.sample_run import write, write_sample_run
+from vltool.cli.app import app
+from vltool.config import dump
 from vltool.errors import DataError
 from vltool.metrics.vqa_accuracy import accuracy_items
 from vltool.report import tables
@@ -56,3 +59,18 @@ def test_damaged_items_are_named(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(DataError, match=r"joint-test-vqa-items.json: expected scores of single items"):
         differences_from_first(runs)
+
+
+def test_the_command_prints_the_differences(tmp_path: Path) -> None:
+    for name, share in (("a", 0.3), ("b", 0.6)):
+        files = run_with_items(tmp_path / name, [share] * 9)
+        write(tmp_path / name / "config.json", dump(files.config))
+    folders = [str(tmp_path / name) for name in "ab"]
+    result = CliRunner().invoke(app, ["report", *folders, "--bootstrap", "50", "--json"])
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)["differences"]
+    assert found["tasks"]["vqa"]["accuracy"]["difference"] == pytest.approx(30)
+    assert found["tasks"]["vqa"]["accuracy"]["interval"] == pytest.approx([30, 30])
+    shown = CliRunner().invoke(app, ["report", *folders, "--bootstrap", "50"]).stdout
+    assert "+30.00" in shown and "grounding: no interval, by hand has no scores of single items" in shown
+    assert "differences" not in json.loads(CliRunner().invoke(app, ["report", folders[0], "--json"]).stdout)

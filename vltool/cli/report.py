@@ -61,5 +61,6 @@ def _print_differences(found: Differences) -> None:
         for task, metrics in found.intervals.items()
         for metric, value in metrics.items()
     ]
-    rows += [[f"{task}: {reason}", "", ""] for task, reason in found.without.items()]
-    print_table(f"{found.name} less {found.first}, test", ["score", "difference", "95 % interval"], rows)
+    if rows:
+        print_table(f"{found.name} less {found.first}, test", ["score", "difference", "95 % interval"], rows)
+    print_lines(*(f"{task}: no interval, {reason}" for task, reason in found.without.items()))
