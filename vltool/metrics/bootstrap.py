@@ -62,18 +62,18 @@ def resampled(systems: Sequence[ItemScores], *, draws: int, seed: int) -> list[d
         raise DataError(f"bootstrap: expected at least 2 draws, found {draws}")
     prepared = [_Prepared(items) for items in systems]
     chunks: list[list[dict[str, np.ndarray]]] = [[] for _ in systems]
-    for counts in _draws(systems[0].strata, draws, seed):
+    widest = max(system.width for system in prepared)
+    for counts in _draws(systems[0].strata, draws, seed, at_once=max(1, _ENTRIES_AT_ONCE // widest)):
         for system, found in zip(prepared, chunks, strict=True):
             found.append(system.scores(counts))
     return [{name: np.concatenate([c[name] for c in found]) for name in found[0]} for found in chunks]
 
 
-def _draws(strata: Sequence[int], draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Chunks of (draws, U): how often each unit was drawn. Chunks of other sizes hold the same draws."""
+def _draws(strata: Sequence[int], draws: int, seed: int, *, at_once: int) -> Iterator[np.ndarray]:
+    """Chunks of (at_once, U): how often each unit was drawn. Chunks of other sizes hold the same draws."""
     sizes = np.repeat(strata, strata)  # (U,) of the stratum of each unit
     starts = np.repeat(np.cumsum(strata) - strata, strata)
     rng = np.random.default_rng(seed)
-    at_once = max(1, _ENTRIES_AT_ONCE // len(sizes))
     for first in range(0, draws, at_once):
         count = min(at_once, draws - first)
         places = starts + (rng.random((count, len(sizes))) * sizes).astype(np.int64)
@@ -86,7 +86,7 @@ class _Prepared:
 
     def __init__(self, items: ItemScores):
         self._formulas = items.formulas
-        self._parts = items.parts
+        self._strata = items.strata
         self._means: dict[str, tuple[np.ndarray, list[str], np.ndarray]] = {}
         self._medians: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name, part in items.parts.items():
@@ -97,6 +97,11 @@ class _Prepared:
             if "median_rank" in wanted:
                 order = np.argsort(part.values, kind="stable")
                 self._medians[name] = part.values[order], part.units[order]
+
+    @property
+    def width(self) -> int:
+        """Numbers that one resample takes at most: units, or items of a median."""
+        return max([sum(self._strata), *(len(values) for values, _ in self._medians.values())])
 
     @staticmethod
     def _sums(part: Part, statistics: list[str]) -> tuple[np.ndarray, list[str], np.ndarray]:
