@@ -227,6 +227,7 @@ def train_joint(
 
 def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, processes: Processes) -> dict[str, Any]:
     from vltool.search.plan import as_chosen
+    from vltool.tasks.split_proof import met_in_training
     from vltool.training.inputs import text_folder
     from vltool.training.interrupt import wish_to_stop
     from vltool.training.live import Live
@@ -244,6 +245,8 @@ def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, proce
             listener.say(
                 f"{row['task']}: {row['used']:,} training examples, {row['contaminated']:,} kept out as evaluated"
             )
+    for sentence in met_in_training(inputs.prepared, config):
+        listener.say(sentence)
     folder = training_folder(config, chosen)
     live = Live(plan, say=listener.say, progress=listener.progress)
     with wish_to_stop(listener.say) as stop:
@@ -297,6 +300,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     Of protocol `paper` each task is scored with the training that may be scored on it. Protocol `off` scores what
     was trained on, and marks it.
     """
+    from vltool.evaluation.prediction_files import write_predictions
     from vltool.search.grid import with_settings
     from vltool.search.plan import as_chosen, chosen_settings, load_chosen
     from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
@@ -322,15 +326,14 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             own = own if model == "joint" else replace(inputs, config=alone[name])
             scored |= score_checkpoint(own, path, tasks=[name], split="test", allow_contaminated=marked, progress=show)
         record = evaluation_record(model, "test", inputs, checkpoints, scored)
-        record["predictions"] = {}
+        files = {}
         summary["contamination"][model] = contamination_of(scored)
         for name, found in scored.items():
-            predictions = config.out_dir / "eval" / f"{model}-test-{name}-predictions.json"
-            write_json(predictions, found.evaluation.predictions)
-            record["predictions"][name] = str(predictions)
+            files[name] = write_predictions(found.evaluation, config.out_dir / "eval", f"{model}-test-{name}")
             summary["test"][name][model] = found.evaluation.scores
             summary["test"][name]["ignorance"] = found.ignorance
-        write_json(config.out_dir / "eval" / f"{model}-test.json", record)
+        record["predictions"] = {name: paths["predictions"] for name, paths in files.items()}
+        write_json(config.out_dir / "eval" / f"{model}-test.json", {**record, "files": files})
     return {**summary, "outputs": [str(config.out_dir / "eval" / f"{model}-test.json") for model in models]}
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -153,10 +154,58 @@ def test_the_whole_road_and_its_json(tmp_path: Path, small_world: Path) -> None:
     assert scored["vqa"] == scores["vqa"]["joint"]
     assert scored["contamination"] == {"images": 0}
     assert scored["split"] == "test" and scored["protocol"] == "clean"
+    predictions_give_the_same_scores(scored, small_world)
+    secret_answers_are_predicted(checkpoint, small_world)
     audit = vltool("splits", "audit", path, "--json")
     assert audit.returncode == 0 and json.loads(audit.stdout)["clean"] is True
     dirty = vltool("splits", "audit", path, "--set", "splits.protocol=off", "--json")
     assert dirty.returncode == 2 and json.loads(dirty.stdout)["clean"] is False
+
+
+def predictions_give_the_same_scores(scored: dict[str, Any], world: Path) -> None:
+    """The files that eval leaves, read back by score."""
+    files = scored["files"]
+    retrieval = ("--scores", files["caption_retrieval"]["scores"], "--gold", files["caption_retrieval"]["gold"])
+    found = json.loads(vltool("score", "retrieval", *retrieval, "--bootstrap", 50, "--json").stdout)
+    assert {f"image_to_text.{k}": v for k, v in found["image_to_text"].items()}.items() <= set(
+        scored["caption_retrieval"].items()
+    )
+    assert found["rsum"] == scored["caption_retrieval"]["rsum"]
+    low, high = found["intervals"]["rsum"]
+    assert low <= found["rsum"] <= high
+    test2015 = "mscoco_test2015"
+    official = (
+        *("--questions", world / f"v2_OpenEnded_{test2015}_questions.json"),
+        *("--annotations", world / f"v2_{test2015}_annotations.json"),
+    )
+    found = json.loads(vltool("score", "vqa", *official, "--results", files["vqa"]["predictions"], "--json").stdout)
+    assert round(found["overall"], 2) == scored["vqa"]["accuracy"]
+    entities = world / "flickr30k_entities"
+    listed = ("--unrelated", entities / "UNRELATED_CAPTIONS", "--entities", entities)
+    result = vltool("score", "grounding", "--predictions", files["grounding"]["predictions"], *listed, "--json")
+    found = json.loads(result.stdout)
+    assert {name: found[name] for name in ("recall@1", "recall@5", "recall@10", "upper_bound")}.items() <= set(
+        scored["grounding"].items()
+    )
+    assert found["unanswered"] == 0 and found["protocol"] == scored["rules"]["grounding"]["boxes"] == "any"
+
+
+def secret_answers_are_predicted(checkpoint: Path, world: Path) -> None:
+    """As for test2015 and test-dev, whose annotations nobody has: a file for EvalAI, and no scores."""
+    path = checkpoint / "run.json"
+    before = path.read_text()
+    run = json.loads(before)
+    del run["config"]["tasks"]["vqa"]["test"][0]["files"]["annotations"]
+    path.write_text(json.dumps(run))
+    found = json.loads(vltool("eval", checkpoint, "--task", "vqa", "--bootstrap", 50, "--json").stdout)
+    assert found["vqa"] == {} and found["intervals"] == {}
+    predicted = json.loads(Path(found["files"]["vqa"]["predictions"]).read_text())
+    questions = json.loads((world / "v2_OpenEnded_mscoco_test2015_questions.json").read_text())["questions"]
+    assert [record["question_id"] for record in predicted] == [question["question_id"] for question in questions]
+    assert all(set(record) == {"question_id", "answer"} and type(record["answer"]) is str for record in predicted)
+    shown = vltool("eval", checkpoint, "--task", "vqa").stdout
+    assert f"{len(questions)} predictions, whose answers are secret" in shown
+    path.write_text(before)
 
 
 def test_unknown_tasks_of_an_option_are_refused_with_the_known_ones(tmp_path: Path, small_world: Path) -> None:

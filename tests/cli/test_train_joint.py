@@ -137,7 +137,7 @@ def test_the_best_weights_are_told_and_can_be_scored(prepared: Path) -> None:
     best = found["best"]["best-vqa"]
     scored = scores_of(vltool("eval", best["checkpoint"], "--split", "val", "--task", "vqa", "--json"))
     assert scored["vqa"]["accuracy"] == best["score"]
-    assert {path.name for path in folder.glob("eval*")} == {"eval-best-vqa-val.json"}
+    assert {path.name for path in folder.glob("eval*")} == {"eval-best-vqa-val.json", "eval-best-vqa-val"}
 
 
 def test_a_precision_without_its_device_is_refused_at_once(prepared: Path) -> None:

@@ -12,6 +12,7 @@ from vltool.metrics.localization import (
     PhraseRanking,
     box_iou,
     correct_regions,
+    grounding_items,
     grounding_scores,
     grounding_table,
 )
@@ -49,7 +50,7 @@ RANKINGS = [
 
 
 def test_a_table_worked_by_hand() -> None:
-    found = grounding_table(RANKINGS, ks=(1, 2))
+    found = grounding_table(grounding_items(RANKINGS, ks=(1, 2)), ks=(1, 2))
     assert found == {
         "recall@1": 25.0,
         "recall@2": 50.0,
@@ -61,7 +62,7 @@ def test_a_table_worked_by_hand() -> None:
             "people": {"recall@1": 50.0, "recall@2": 50.0, "upper_bound": 50.0, "phrases": 2},
         },
     }
-    assert grounding_table(RANKINGS, protocol="merged", ks=(1, 2))["recall@2"] == 25.0
+    assert grounding_scores(RANKINGS, protocol="merged", ks=(1, 2))["recall@2"] == 25.0
 
 
 def test_flat_scores_hold_numbers_only() -> None:

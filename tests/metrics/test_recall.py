@@ -123,3 +123,53 @@ def test_what_cannot_be_scored_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         retrieval_scores(scores, np.array(caption_image), folds=folds)
+
+
+def sorted_and_reversed(scores: np.ndarray, caption_image: np.ndarray) -> tuple[list[int], list[int]]:
+    """Ranks as a script finds them that sorts (keeping the order of equals), reverses, and looks items up."""
+    order = [c for row in range(len(scores)) for c in np.flatnonzero(caption_image == row)[:5]]
+    by_image = scores[:, order]
+    images = []
+    for row, values in enumerate(by_image):
+        found = np.argsort(values, kind="stable")[::-1].tolist()
+        images.append(min(found.index(5 * row + k) for k in range(5)))
+    captions = [np.argsort(v, kind="stable")[::-1].tolist().index(k // 5) for k, v in enumerate(by_image.T)]
+    return images, captions
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 4), st.integers(0, 10**6))
+def test_scan_ties_are_those_of_sorting_and_reversing(num_images: int, extra: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    caption_image = rng.permutation([*np.repeat(np.arange(num_images), 5), *rng.integers(0, num_images, extra)])
+    scores = rng.integers(0, 3, (num_images, len(caption_image))).astype(np.float32)
+    found = retrieval_scores(scores, caption_image, ties="scan")
+    for way, ranks in zip(recall.WAYS, sorted_and_reversed(scores, caption_image), strict=True):
+        assert found[way]["recall@1"] == pytest.approx(100 * np.mean(np.array(ranks) < 1))
+        assert found[way]["recall@5"] == pytest.approx(100 * np.mean(np.array(ranks) < 5))
+        assert found[way]["mean_rank"] == pytest.approx(np.mean(ranks) + 1)
+        assert found[way]["median_rank"] == np.floor(np.median(ranks)) + 1
+
+
+def test_scan_ties_worked_by_hand() -> None:
+    found = retrieval_scores(np.zeros((2, 10)), np.repeat([0, 1], 5), ks=(1, 2), ties="scan")
+    assert found["image_to_text"]["recall@1"] == 50.0  # the last caption ranks first: it is the second picture's
+    assert found["text_to_image"]["recall@1"] == 50.0
+    assert found["image_to_text"]["mean_rank"] == (6 + 1) / 2
+
+
+def test_without_ties_both_ways_to_count_agree_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "_BLOCK_ENTRIES", 90)
+    rng = np.random.default_rng(3)
+    scores = rng.permutation(12 * 60).reshape(12, 60).astype(np.float32)
+    against, scan = (
+        retrieval_scores(scores, np.repeat(np.arange(12), 5), folds=3, ties=t) for t in ("against", "scan")
+    )
+    assert flat(against) == flat(scan)
+
+
+def test_scan_needs_five_captions_of_every_picture() -> None:
+    with pytest.raises(DataError, match="5 captions of every picture; row 1 has 4"):
+        retrieval_scores(np.zeros((2, 9)), np.repeat([0, 1], [5, 4]), ties="scan")
+    with pytest.raises(DataError, match="choose against or scan"):
+        retrieval_scores(np.zeros((1, 1)), np.zeros(1, int), ties="mean")  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from vltool.structures import ImageId, RegionFeatures
 from vltool.tasks.split_proof import (
     audit_trainings,
     build_splits,
+    met_in_training,
     prepare_trainings,
     read_detector_list,
     stored_hashes,
@@ -109,6 +110,15 @@ def test_the_paper_trains_twice_and_each_is_clean_for_what_it_is_scored_on(world
     assert all(splits["val"] == () for splits in second.values())
     vqa = next(row for row in trainings["paper-ii"].counts if (row["task"], row["split"]) == ("vqa", "train"))
     assert vqa["moved"] == len(first["vqa"]["val"]) and vqa["used"] == vqa["read"] + vqa["moved"]
+
+
+def test_a_training_says_beforehand_which_scores_eval_will_refuse(world: Path) -> None:
+    config = demo_run(world, "paper-i")
+    told = met_in_training(prepare_trainings(config)["paper-i"], config)
+    assert any("pictures of caption_retrieval/test train grounding" in sentence for sentence in told)
+    assert not any("vqa/test" in sentence for sentence in told)  # training (i) is not scored there
+    clean = demo_run(world, "clean")
+    assert met_in_training(prepare_trainings(clean)["clean"], clean) == []
 
 
 def test_the_samples(shared_data: Path) -> None:

@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from tests.miniature import COLOURS, colour_of, miniature_model, miniature_tasks, picture
-from vltool.datasets.records import CaptionRecord
-from vltool.errors import ConfigError
+from vltool.datasets.records import CaptionRecord, QuestionRecord
+from vltool.errors import ConfigError, DataError
+from vltool.evaluation.evaluate import evaluate
 from vltool.registry import TASKS
 from vltool.structures import ImageId
 from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others, wrong_pairs
 from vltool.tasks.grounding import token_spans
+from vltool.tasks.vqa import VisualQuestionAnswering
+from vltool.text.vocabulary import AnswerPool
 
 
 def test_the_miniature_has_every_task() -> None:
@@ -126,3 +129,67 @@ def test_a_span_follows_words_that_the_tokenizer_splits() -> None:
     assert spans.tokens == ("the", "dog", "'s", "red", "ball")
     assert spans.span(1, 1) == (1, 3)
     assert spans.span(2, 2) == (3, 5)
+
+
+def secret_test() -> VisualQuestionAnswering:
+    """Three questions without answers, and a pool of yes and no."""
+    records = [QuestionRecord(k, ImageId(f"coco:{k}"), "Is it?") for k in (1, 2, 3)]
+    task = VisualQuestionAnswering("vqa", {"test": records})
+    task.learn_answers(AnswerPool(["yes", "no"], forms={}))
+    return task
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ({1: "yes", 2: "no", 3: "yes"}, ""),
+        ({1: "yes", 2: "no"}, "1 questions have no answer, first 3"),
+        ({1: "yes", 2: "no", 3: "no", 4: "no"}, "1 questions are not asked, first 4"),
+        (
+            {1: "yes", 2: "maybe", 3: "no"},
+            "1 answers are none of the 2 of the answer pool, first 'maybe' to question 2",
+        ),
+    ],
+)
+def test_a_submission_answers_every_question_once_from_the_pool(answers: dict[int, str], message: str) -> None:
+    predictions = [{"question_id": number, "answer": answer} for number, answer in answers.items()]
+    if not message:
+        return secret_test().check_predictions("test", predictions)
+    with pytest.raises(DataError, match=message):
+        secret_test().check_predictions("test", predictions)
+
+
+def test_a_submission_answers_no_question_twice() -> None:
+    with pytest.raises(DataError, match=r"tasks.vqa.test: 1 questions are answered twice"):
+        secret_test().check_predictions("test", [{"question_id": k, "answer": "no"} for k in (1, 2, 3, 3)])
+
+
+def test_secret_questions_that_are_left_out_or_mixed_are_refused_before_the_work() -> None:
+    task = secret_test()
+    with pytest.raises(DataError, match=r"1 questions are about pictures without features, first question 3"):
+        task.check_asked("test", task.examples("test")[:2])
+    known = task.example(QuestionRecord(4, ImageId("coco:4"), "Is it?", ("yes",) * 10))
+    with pytest.raises(DataError, match=r"3 of 4 questions have no answers, first 1: they cannot be scored together"):
+        task.check_asked("test", (*task.examples("test"), known))
+
+
+def test_many_pictures_are_scored_in_folds_and_as_a_whole() -> None:
+    records = [CaptionRecord(str(k), ImageId(f"file:{k // 2}"), f"words {k}") for k in range(8)]
+    task = CaptionRetrieval("caption_retrieval", {"test": records}, options={"fold_images": 2})
+    rows, ids = np.arange(8) // 2, [f"file:{k}" for k in range(4)]
+    scores = np.full((4, 8), -1.0)
+    scores[rows, np.arange(8)] = 0.0
+    scores[3, 0] = 1.0  # a rival from another fold
+    found = task.pair_items(scores, rows, ids).scores()
+    assert found["text_to_image.recall@1"] == 100.0 and found["whole.text_to_image.recall@1"] == 87.5
+    ignorance = task.ignorance(task.examples("test"), (), rows=None)
+    assert ignorance["text_to_image.recall@1"] == 50.0 and ignorance["whole.text_to_image.recall@1"] == 25.0
+    with pytest.raises(DataError, match=r"fold_images: 3 pictures do not fall into folds of 2"):
+        task.check_asked("test", task.examples("test")[:6])
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_items_give_the_scores(name: str) -> None:
+    model, prepared, batching = miniature_model()
+    found = evaluate(model, prepared.tasks[name], prepared.examples[name]["test"], batching)
+    assert found.items is not None and found.items.scores() == pytest.approx(found.scores, abs=0.01)

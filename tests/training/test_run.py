@@ -119,6 +119,13 @@ def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps({**run, "format": 99}))
     with pytest.raises(CheckpointError, match="format 99, this version reads format 1"):
         checkpoint.load(folder)
+    (folder / "run.json").write_text(json.dumps({name: value for name, value in run.items() if name != "config"}))
+    with pytest.raises(CheckpointError, match=r"run.json: has no config. Take another checkpoint"):
+        checkpoint.load(folder)
+    silent = {**run["trained_ids"], "tasks": {**run["trained_ids"]["tasks"], "vqa": {}}}
+    (folder / "run.json").write_text(json.dumps({**run, "trained_ids": silent}))
+    with pytest.raises(CheckpointError, match="does not say which pictures trained 'vqa'"):
+        score_checkpoint(inputs(tmp_path), folder, tasks=["grounding"])
     (folder / "run.json").write_text(json.dumps(run))
     (folder / "model.safetensors").write_bytes(b"\x08")
     with pytest.raises(CheckpointError, match="cannot be read"):

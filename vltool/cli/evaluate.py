@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vltool.cli.console import Console, print_json, print_table
-from vltool.cli.options import Json, Precision, TaskNames
+from vltool.cli.options import Bootstrap, Json, Precision, Seed, TaskNames
+
+if TYPE_CHECKING:
+    from vltool.training.scoring import ScoredTask
 
 
 def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder that train-joint left.")],
     tasks: TaskNames = None,
     split: Annotated[Literal["val", "test"], typer.Option(help="Which split is scored.")] = "test",
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
     allow_contaminated: Annotated[
         bool, typer.Option("--allow-contaminated", help="Score pictures that trained the checkpoint, and say so.")
     ] = False,
@@ -24,12 +29,16 @@ def command(
 ) -> None:
     """Score a checkpoint; refuses a split whose pictures trained it. Leaves eval-SPLIT.json beside the checkpoint
     (of a checkpoint that is not the last one, eval-NAME-SPLIT.json).
+
+    The predictions lie beside it, in a folder of that name. Questions whose answers are secret are predicted, for
+    EvalAI.
     """
     from vltool.config import from_dict
+    from vltool.evaluation.prediction_files import write_predictions
     from vltool.pipeline import write_json
     from vltool.training import checkpoint as checkpoints
     from vltool.training.inputs import load_inputs
-    from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
+    from vltool.training.scoring import bootstrap_of, contamination_of, evaluation_record, score_checkpoint
 
     saved = checkpoints.load(checkpoint)
     config = from_dict(saved.run["config"], where=str(checkpoint))
@@ -45,27 +54,52 @@ def command(
             allow_contaminated=allow_contaminated,
             progress=lambda done, total: console.progress("scoring", done, total),
         )
-    contamination = contamination_of(scored)
-    record = evaluation_record(checkpoint.parent.name, split, inputs, dict.fromkeys(scored, str(checkpoint)), scored)
     name = "eval" if checkpoint.name == "checkpoint" else f"eval-{checkpoint.name}"
-    write_json(checkpoint.parent / f"{name}-{split}.json", {**record, "config": saved.run["config"]})
+    folder = checkpoint.parent / f"{name}-{split}"
+    files = {name: write_predictions(item.evaluation, folder, name) for name, item in scored.items()}
+    intervals = bootstrap_of(scored, draws=bootstrap, seed=seed)
+    record = evaluation_record(checkpoint.parent.name, split, inputs, dict.fromkeys(scored, str(checkpoint)), scored)
+    record |= {**intervals, "files": files, "config": saved.run["config"]}
+    write_json(checkpoint.parent / f"{name}-{split}.json", record)
     found: dict[str, Any] = {name: item.evaluation.scores for name, item in scored.items()}
     if json:
         facts = {"checkpoint": str(checkpoint), "split": split, "protocol": config.splits.protocol}
         ignorance = {name: item.ignorance for name, item in scored.items()}
-        print_json({**found, **facts, "contamination": contamination, "ignorance": ignorance})
+        rules = {name: item.rules for name, item in scored.items()}
+        contamination = {"contamination": contamination_of(scored), "ignorance": ignorance}
+        print_json({**found, **facts, **contamination, "rules": rules, "files": files, **intervals})
         return
     for name, item in scored.items():
-        rows = [[metric, f"{value:.2f}", ignorance_of(item.ignorance, metric)] for metric, value in found[name].items()]
-        print_table(
-            f"{name} on {split} ({config.splits.protocol} splits)" + _mark(item.contaminated),
-            ["metric", "score" + " (contaminated)" * bool(item.contaminated), "ignorance"],
-            rows,
-        )
+        title = f"{name} on {split} ({config.splits.protocol} splits{_rules(item.rules)})" + _mark(item.contaminated)
+        _print_scores(title, item, intervals.get("intervals", {}).get(name, {}), files[name]["predictions"])
+
+
+def _print_scores(title: str, item: ScoredTask, intervals: dict[str, list[float]], predictions: str) -> None:
+    rows = [
+        [metric, f"{value:.2f}", interval_of(intervals, metric), ignorance_of(item.ignorance, metric)]
+        for metric, value in item.evaluation.scores.items()
+    ]
+    if not rows:
+        count = len(item.evaluation.predictions)
+        print_table(title, [f"{count:,} predictions, whose answers are secret, to be sent to EvalAI"], [[predictions]])
+        return
+    columns = ["metric", "score" + " (contaminated)" * bool(item.contaminated), "95 % interval", "ignorance"]
+    if not intervals:
+        columns, rows = [columns[0], columns[1], columns[3]], [[row[0], row[1], row[3]] for row in rows]
+    print_table(title, columns, rows)
+
+
+def _rules(rules: dict[str, Any]) -> str:
+    return "".join(f", {name.replace('_', ' ')} {value}" for name, value in rules.items())
 
 
 def _mark(contaminated: int) -> str:
     return f", CONTAMINATED: {contaminated:,} of its pictures trained this checkpoint" if contaminated else ""
+
+
+def interval_of(intervals: dict[str, list[float]], metric: str) -> str:
+    """The interval of a metric as a table shows it."""
+    return "{:.2f} to {:.2f}".format(*intervals[metric]) if metric in intervals else ""
 
 
 def ignorance_of(ignorance: dict[str, float], metric: str) -> str:

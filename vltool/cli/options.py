@@ -18,3 +18,7 @@ Precision = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"] | None,
     typer.Option(help="Number format of the network's products (training.precision); float16 on a GPU only."),
 ]
+Bootstrap = Annotated[
+    int, typer.Option(min=0, help="Resamples of the test set for 95 % intervals, 1000 for instance; 0: no intervals.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the resamples: the same seed gives the same intervals.")]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vltool.cli.console import print_json, print_table
-from vltool.cli.options import Json
+from vltool.cli.options import Bootstrap, Json, Seed
+
+if TYPE_CHECKING:
+    from vltool.evaluation.score_files import FileScores
 
 app = typer.Typer(help="Score a predictions file by the official rules; needs no model.", no_args_is_help=True)
+Flat = dict[str, list[float]]
 
 
 @app.command("vqa")
@@ -20,48 +23,60 @@ def vqa_command(
     annotations: Annotated[Path, typer.Option(help="The official annotations file.")],
     results: Annotated[Path, typer.Option(help='JSON list of "question_id" and "answer", every question once.')],
     per_question: Annotated[Path | None, typer.Option(help="Write the accuracy of every question here.")] = None,
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """VQA accuracy: overall, per question type, per answer type."""
-    from vltool.evaluation.score_files import score_vqa
+    from vltool.evaluation import score_files
+    from vltool.json_files import write_json
 
-    accuracy, ids = score_vqa(questions=questions, annotations=annotations, results=results)
+    found = score_files.score_vqa(questions=questions, annotations=annotations, results=results)
     if per_question is not None:
-        each = {str(number): value for number, value in zip(ids, accuracy.per_question, strict=True)}
-        per_question.write_text(json_module.dumps(each), encoding="utf-8")
+        write_json(per_question, score_files.per_question(found.items))
+    flat = _intervals(found, bootstrap, seed)
     if json:
-        print_json(
-            {
-                "overall": accuracy.overall,
-                "per_question_type": accuracy.per_question_type,
-                "per_answer_type": accuracy.per_answer_type,
-            }
-        )
-        return
-    rows = [["overall", f"{accuracy.overall:.2f}"]]
-    rows += [[name, f"{value:.2f}"] for name, value in sorted(accuracy.per_answer_type.items())]
-    rows += [[name, f"{value:.2f}"] for name, value in sorted(accuracy.per_question_type.items())]
-    print_table("VQA accuracy", ["questions", "accuracy"], rows)
+        return _print_json(found, flat, bootstrap, seed)
+    rows = [["overall", _shown(found.scores["overall"]), _interval(flat, "overall")]]
+    for group in ("per_answer_type", "per_question_type"):
+        for name, value in sorted(found.scores[group].items()):
+            rows.append([name, _shown(value), _interval(flat, f"{group}.{name}")])
+    _print_table("VQA accuracy", ["questions", "accuracy"], rows, flat)
 
 
 @app.command("retrieval")
 def retrieval_command(
     scores: Annotated[Path, typer.Option(help=".npy of scores: rows images, columns captions.")],
-    captions_per_image: Annotated[int | None, typer.Option(min=1, help="Captions stand image by image.")] = None,
+    captions_per_image: Annotated[
+        int | None, typer.Option(min=1, help="Captions stand image by image, so many each (default: 5).")
+    ] = None,
     gold: Annotated[Path | None, typer.Option(help='JSON: "caption_image", the row of each caption.')] = None,
     folds: Annotated[int, typer.Option(min=1, help="COCO 1K: 5 folds of the 5K test.")] = 1,
+    ties: Annotated[
+        Literal["against", "scan"],
+        typer.Option(help="Equal scores count against us, or as in SCAN's evaluation.py: its order, five captions."),
+    ] = "against",
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Recall@1, 5, 10, median and mean rank, both ways; a tie counts against us."""
     from vltool.evaluation.score_files import score_retrieval
 
-    found = score_retrieval(scores, captions_per_image=captions_per_image, gold=gold, folds=folds)
+    found = score_retrieval(scores, captions_per_image=captions_per_image, gold=gold, folds=folds, ties=ties)
+    flat = _intervals(found, bootstrap, seed)
     if json:
-        print_json(found)
-        return
+        return _print_json(found, flat, bootstrap, seed)
     ways = ("image_to_text", "text_to_image")
-    rows = [[name, *(f"{found[way][name]:.2f}" for way in ways)] for name in found[ways[0]]]
-    print_table(f"retrieval, rsum {found['rsum']:.2f}", ["metric", *ways], rows)
+    rows = [
+        [f"{way} {name}", _shown(value), _interval(flat, f"{way}.{name}")]
+        for way in ways
+        for name, value in found.scores[way].items()
+    ]
+    rows.append(["rsum", _shown(found.scores["rsum"]), _interval(flat, "rsum")])
+    counted = {"against": "ties against us", "scan": "ties and captions as in SCAN's script"}[ties]
+    folded = f", mean of {folds} folds" if folds > 1 else ""
+    _print_table(f"retrieval ({counted}{folded})", ["metric", "score"], rows, flat)
 
 
 @app.command("grounding")
@@ -69,19 +84,56 @@ def grounding_command(
     predictions: Annotated[Path, typer.Option(help='JSON list of "image_id", "sentence", "phrase", "boxes".')],
     entities: Annotated[Path, typer.Option(help="Folder with Annotations and Sentences.")],
     protocol: Annotated[Literal["any", "merged"], typer.Option(help="Which boxes count.")] = "any",
+    unrelated: Annotated[
+        Path | None, typer.Option(help="Entities' UNRELATED_CAPTIONS: captions that are not asked.")
+    ] = None,
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Recall@1, 5, 10 of phrases, their upper bound, and each phrase type."""
     from vltool.evaluation.score_files import score_grounding
 
-    found = score_grounding(predictions, entities=entities, protocol=protocol)
+    found = score_grounding(predictions, entities=entities, protocol=protocol, unrelated=unrelated)
+    flat = _intervals(found, bootstrap, seed)
     if json:
-        print_json(found)
-        return
+        return _print_json(found, flat, bootstrap, seed)
     names = ("recall@1", "recall@5", "recall@10", "upper_bound", "phrases")
-    rows = [["all", *map(_shown, (found[name] for name in names))]]
-    rows += [[kind, *map(_shown, (row[name] for name in names))] for kind, row in found["per_type"].items()]
-    print_table(f"grounding, {protocol} boxes", ["phrases of type", *names], rows)
+    kinds = {"all": ("recall@1", found.scores)}
+    kinds |= {kind: (f"recall@1/{kind}", row) for kind, row in found.scores["per_type"].items()}
+    rows = []
+    for kind, (name, row) in kinds.items():
+        first = _shown(row["recall@1"]) + (f" ({_interval(flat, name)})" if flat else "")
+        rows.append([kind, first, *(_shown(row[other]) for other in names[1:])])
+    title = f"grounding, {protocol} boxes, IoU ≥ 0.5" + ", recall@1 with 95 % interval" * bool(flat)
+    print_table(title, ["type", *names], rows)
+
+
+def _intervals(found: FileScores, draws: int, seed: int) -> Flat:
+    from vltool.metrics.bootstrap import bounds, intervals
+
+    return bounds(intervals(found.items, draws=draws, seed=seed)) if draws else {}
+
+
+def _print_json(found: FileScores, flat: Flat, draws: int, seed: int) -> None:
+    from vltool.metrics.bootstrap import LEVEL
+    from vltool.metrics.recall import nested
+
+    facts: dict[str, Any] = {}
+    if flat:
+        facts["intervals"] = nested(flat)
+        facts["bootstrap"] = {"draws": draws, "seed": seed, "level": LEVEL, "unit": found.items.unit}
+    print_json({**found.scores, **facts})
+
+
+def _print_table(title: str, columns: list[str], rows: list[list[str]], flat: Flat) -> None:
+    if not flat:
+        rows = [row[:-1] for row in rows]
+    print_table(title, [*columns, *(["95 % interval"] if flat else [])], rows)
+
+
+def _interval(flat: Flat, name: str) -> str:
+    return "{:.2f} to {:.2f}".format(*flat[name]) if name in flat else ""
 
 
 def _shown(value: Any) -> str:

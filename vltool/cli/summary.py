@@ -21,11 +21,11 @@ def print_summary(results: Mapping[str, StageResult], config: RunConfig) -> None
     if "eval" in results:
         for task, models in results["eval"].counts["test"].items():
             where = f" (level {levels[task]})" if task in levels else ""
-            print_table(
-                f"{task} on test{where}" + _mark(results["eval"].counts, task),
-                ["metric", "single", "joint", "ignorance"],
-                _rows(models),
-            )
+            title = f"{task} on test{where}" + _mark(results["eval"].counts, task)
+            if rows := _rows(models):
+                print_table(title, ["metric", "single", "joint", "ignorance"], rows)
+            else:
+                print_lines(f"{title}: the answers are secret; predictions for EvalAI are in {config.out}/eval")
     if "report" in results:
         print_lines(f"report: {results['report'].counts['report']}")
 

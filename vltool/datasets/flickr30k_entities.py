@@ -12,7 +12,7 @@ not closed is an error. One line is read in `entities_sentence.py`, one XML file
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from vltool.datasets.checks import Place, shown
@@ -29,13 +29,16 @@ DEFAULT_IMAGE_ID = "flickr30k:{stem}"
 FILES = ("sentences", "annotations", "ids", "split", "unrelated")
 
 
-def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> list[GroundedCaption]:
+def read(
+    *, files: Mapping[str, Path], split: str = "", image_id: str = "", only: Collection[str] | None = None
+) -> list[GroundedCaption]:
     """The grounded captions of the listed pictures, picture by picture.
 
     files: `sentences` and `annotations`, each a folder or archive; optionally `ids` (or `split`), the split's list,
     or one list a split (`train_ids`, `val_ids`), and `unrelated`, the list of captions to mark as such. Without a list
     every annotated picture is read; without `annotations` no phrase has boxes and height and width are 0.
-    image_id: pattern of the pictures' ids (default: flickr30k:{stem}). Raises DataError.
+    image_id: pattern of the pictures' ids (default: flickr30k:{stem}). only: stems; no other picture is read.
+    Raises DataError.
     """
     check_files(files, split, known=FILES)
     namer = ImageNamer(image_id or DEFAULT_IMAGE_ID)
@@ -48,6 +51,7 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
         return [
             caption
             for stem in _stems(files, split, sentences, annotations)
+            if only is None or stem in only
             for caption in _read_picture(stem, sentences, annotations, namer, unrelated)
         ]
     finally:

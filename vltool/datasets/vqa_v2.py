@@ -11,7 +11,7 @@ Format: visualqa.org/download, and PythonHelperTools/vqaTools/vqa.py of GT-Visio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from sys import intern
 from typing import Any, NamedTuple
@@ -66,6 +66,29 @@ def read_results(path: Path | str) -> dict[int, str]:
             place.fail("question_id", "a question that is not answered before", number)
         found[number] = checks.text(fields, "answer", place, blank=True)
     return found
+
+
+def check_results(
+    answers: Mapping[int, str], question_ids: Collection[int], *, where: Path | str, known: Collection[str] = ()
+) -> None:
+    """Raises DataError unless `answers` holds every question once and no other, and only `known` answers, if any.
+
+    where: what messages name, the results file for instance.
+    """
+    asked = set(question_ids)
+    for problem, found in (("have no answer", asked - set(answers)), ("are not asked", set(answers) - asked)):
+        if found:
+            raise DataError(
+                f"{where}: {len(found)} questions {problem}, first {min(found)}. "
+                "A results file answers every question of the questions file exactly once"
+            )
+    strange = {number: answer for number, answer in answers.items() if answer not in known} if known else {}
+    if strange:
+        first = min(strange)
+        raise DataError(
+            f"{where}: {len(strange)} answers are none of the {len(known)} of the answer pool, "
+            f"first {strange[first]!r} to question {first}"
+        )
 
 
 def _read_part(questions: Path, annotations: Path | None, namer: ImageNamer, seen: set[int]) -> list[QuestionRecord]:

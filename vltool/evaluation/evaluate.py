@@ -12,6 +12,7 @@ import torch
 from vltool.engines.processes import ALONE, Processes
 from vltool.errors import DataError
 from vltool.evaluation.pair_scores import score_all_pairs
+from vltool.metrics.item_scores import ItemScores
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in
 from vltool.structures import Example
@@ -23,11 +24,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores in percent; predictions as in a submission; pair_scores (images, captions) where all pairs count."""
+    """Scores in percent, none where the answers are secret; predictions as in a submission.
+
+    items: the same scores item by item. Where all pairs count: pair_scores (images, captions), and `gold`, whose
+    caption_image says the row of each caption's picture.
+    """
 
     scores: Scores
     predictions: list[dict[str, Any]]
+    items: ItemScores | None = None
     pair_scores: np.ndarray | None = None
+    gold: dict[str, Any] | None = None
 
 
 @torch.inference_mode()
@@ -69,7 +76,7 @@ def evaluate(
         metric, *others = processes.gather(metric)
         for other in others:
             metric.extend(other)
-    return Evaluation(metric.compute(), metric.predictions())
+    return Evaluation(metric.compute(), metric.predictions(), metric.items())
 
 
 def _evaluate_pairs(
@@ -103,4 +110,10 @@ def _evaluate_pairs(
         {"caption_id": example.example_id, "best_image": image_ids[k]}
         for example, k in zip(examples, best, strict=True)
     ]
-    return Evaluation(task.pair_metrics(scores, caption_image), predictions, scores)
+    gold = {
+        "caption_image": caption_image.tolist(),
+        "images": image_ids,
+        "captions": [example.example_id for example in examples],
+    }
+    items = task.pair_items(scores, caption_image, image_ids)
+    return Evaluation(items.scores(), predictions, items, scores, gold)

@@ -2,66 +2,91 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vltool.datasets import flickr30k_entities, vqa_v2
+from vltool.datasets import checks, flickr30k_entities, vqa_v2
+from vltool.datasets.checks import Place
+from vltool.datasets.image_ids import stem_of
+from vltool.datasets.sources import read_json
 from vltool.errors import DataError
-from vltool.metrics.localization import BoxProtocol, PhraseRanking, grounding_table
-from vltool.metrics.recall import retrieval_scores
-from vltool.metrics.vqa_accuracy import VqaAccuracy, vqa_accuracy
+from vltool.metrics.item_scores import ItemScores
+from vltool.metrics.localization import BoxProtocol, PhraseRanking, as_boxes, grounding_items, grounding_table
+from vltool.metrics.recall import Ties, nested, retrieval_items
+from vltool.metrics.vqa_accuracy import accuracy_items, vqa_accuracy
 
 DIGITS = 10  # the official evaluator shows 2; more digits cost nothing
+CAPTIONS_PER_IMAGE = 5
 
 
-def score_vqa(*, questions: Path, annotations: Path, results: Path) -> tuple[VqaAccuracy, list[int]]:
-    """The official VQA accuracy of a results file, and the question ids in the order of `per_question`.
+class FileScores(NamedTuple):
+    """What a file reaches, as `vltool score --json` prints it, and the items that it is made of."""
 
-    results: [{"question_id": int, "answer": str}], every question exactly once. Raises DataError.
+    scores: dict[str, Any]
+    items: ItemScores
+
+
+def score_vqa(*, questions: Path, annotations: Path, results: Path) -> FileScores:
+    """The official VQA accuracy of a results file: overall, per_question_type, per_answer_type. Raises DataError.
+
+    results: [{"question_id": int, "answer": str}], every question exactly once.
     """
     records = vqa_v2.read(files={"questions": questions, "annotations": annotations})
     answers = vqa_v2.read_results(results)
-    asked = {record.question_id for record in records}
-    for problem, found in (("have no answer", asked - set(answers)), ("are not asked", set(answers) - asked)):
-        if found:
-            raise DataError(
-                f"{results}: {len(found)} questions {problem}, first {min(found)}. "
-                "A results file answers every question of the questions file exactly once"
-            )
-    accuracy = vqa_accuracy(
+    vqa_v2.check_results(answers, [record.question_id for record in records], where=results)
+    question_types = [record.question_type for record in records]
+    answer_types = [record.answer_type for record in records]
+    found = vqa_accuracy(
         [answers[record.question_id] for record in records],
         [record.answers for record in records],
-        question_types=[record.question_type for record in records],
-        answer_types=[record.answer_type for record in records],
+        question_types=question_types,
+        answer_types=answer_types,
         digits=DIGITS,
     )
-    return accuracy, [record.question_id for record in records]
+    items = accuracy_items(
+        found.shares,
+        [record.question_id for record in records],
+        types={"per_question_type.": question_types, "per_answer_type.": answer_types},
+        name="overall",
+    )
+    scores = {
+        "overall": found.overall,
+        "per_question_type": found.per_question_type,
+        "per_answer_type": found.per_answer_type,
+    }
+    return FileScores(scores, items)
+
+
+def per_question(items: ItemScores) -> dict[str, float]:
+    """Question id → its accuracy in percent."""
+    return {
+        number: round(value, DIGITS)
+        for number, value in zip(items.unit_ids, items.parts["all"].values.tolist(), strict=True)
+    }
 
 
 def score_retrieval(
-    scores: Path, *, captions_per_image: int | None = None, gold: Path | None = None, folds: int = 1
-) -> dict[str, Any]:
+    scores: Path,
+    *,
+    captions_per_image: int | None = None,
+    gold: Path | None = None,
+    folds: int = 1,
+    ties: Ties = "against",
+) -> FileScores:
     """Recall@K both ways of a score matrix in .npy (rows images, columns captions). Raises DataError.
 
     gold: {"caption_image": [row of each caption]}; else the captions stand image by image, `captions_per_image` each.
     """
-    try:
-        matrix = np.load(scores, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{scores}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{scores}: not a matrix of numbers in .npy, as numpy.save writes it") from error
-    if not isinstance(matrix, np.ndarray):
-        raise DataError(f"{scores}: an archive; expected one matrix in .npy, as numpy.save writes it")
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
-        raise DataError(f"{scores}: expected numbers (images, captions), found {matrix.dtype} of shape {matrix.shape}")
+    matrix = _read_matrix(scores)
+    if gold is not None and captions_per_image is not None:
+        raise DataError(f"{gold}: it says whose captions are whose; leave --captions-per-image out")
     if gold is not None:
-        rows = _gold_rows(gold)
+        rows = _gold_rows(gold, num_images=len(matrix))
     else:
-        each = captions_per_image or 5
+        each = captions_per_image or CAPTIONS_PER_IMAGE
         if matrix.shape[1] != each * matrix.shape[0]:
             raise DataError(
                 f"{scores}: {matrix.shape[0]} images and {matrix.shape[1]} captions are not {each} captions an image. "
@@ -69,69 +94,97 @@ def score_retrieval(
             )
         rows = np.repeat(np.arange(matrix.shape[0]), each)
     if len(rows) != matrix.shape[1]:
-        raise DataError(f"{gold}: {len(rows)} captions, the matrix has {matrix.shape[1]} columns")
-    return retrieval_scores(matrix, rows, folds=folds)
+        raise DataError(f"{gold}: {len(rows)} captions, but {scores} has {matrix.shape[1]} columns")
+    try:
+        items = retrieval_items(matrix, rows, folds=folds, ties=ties)
+    except DataError as error:
+        raise DataError(f"{gold or scores}: {error}" if "caption" in str(error) else f"{scores}: {error}") from None
+    facts = {"ties": ties, "folds": folds, "images": matrix.shape[0], "captions": matrix.shape[1]}
+    return FileScores({**nested(items.scores()), **facts}, items)
 
 
-def score_grounding(predictions: Path, *, entities: Path, protocol: BoxProtocol = "any") -> dict[str, Any]:
+def _read_matrix(path: Path) -> np.ndarray:
+    try:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except Exception as error:  # a damaged header is parsed as Python, and fails in any way that Python can
+        raise DataError(f"{path}: not a matrix of numbers in .npy, as numpy.save writes it") from error
+    if not isinstance(matrix, np.ndarray):
+        raise DataError(f"{path}: an archive; expected one matrix in .npy, as numpy.save writes it")
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
+        raise DataError(f"{path}: expected numbers (images, captions), found {matrix.dtype} of shape {matrix.shape}")
+    if not matrix.size:
+        raise DataError(f"{path}: expected scores of at least one image and caption, found shape {matrix.shape}")
+    return matrix
+
+
+def _gold_rows(path: Path, *, num_images: int) -> np.ndarray:
+    content = checks.record(read_json(path), Place(path))
+    rows = checks.list_of(content, "caption_image", Place(path))
+    for number, row in enumerate(rows):
+        if type(row) is not int or not 0 <= row < num_images:
+            raise DataError(
+                f"{path}: caption_image[{number}]: expected the row of an image, 0 to {num_images - 1}, "
+                f"found {checks.shown(row)}"
+            )
+    return np.array(rows, np.int64)
+
+
+def score_grounding(
+    predictions: Path, *, entities: Path, protocol: BoxProtocol = "any", unrelated: Path | None = None
+) -> FileScores:
     """Recall@K of ranked boxes for the phrases of the pictures that the file mentions. Raises DataError.
 
-    predictions: [{"image_id", "sentence", "phrase", "boxes": [[x1, y1, x2, y2], …ranked]}]. entities: a folder with
-    Annotations and Sentences. A phrase with boxes but without a prediction counts as not found (`unanswered`).
+    predictions: [{"image_id", "sentence", "phrase", "boxes": [[x1, y1, x2, y2], …ranked]}]. entities: a folder or
+    archive with Annotations and Sentences. A phrase with boxes but without a prediction counts as not found
+    (`unanswered`). unrelated: the dataset's list of captions that do not belong to their picture; they are not asked.
     """
     ranked = _read_rankings(predictions)
     files = {"annotations": entities / "Annotations", "sentences": entities / "Sentences"}
+    if unrelated is not None:
+        files["unrelated"] = unrelated
     wanted = {image for image, _, _ in ranked}
-    captions = [c for c in flickr30k_entities.read(files=files) if _stem(c.image_id) in wanted]
     known = {
-        (_stem(caption.image_id), caption.sentence_index, number): phrase
-        for caption in captions
+        (caption.image_id.partition(":")[2], caption.sentence_index, number): (caption, phrase)
+        for caption in flickr30k_entities.read(files=files, only=wanted)
         for number, phrase in enumerate(caption.phrases)
     }
     for key in ranked:
         if key not in known:
             raise DataError(f"{predictions}: image {key[0]}, sentence {key[1]} has no phrase {key[2]} in {entities}")
-    asked = {key: phrase for key, phrase in known.items() if phrase.boxes}
-    table = grounding_table(
-        [PhraseRanking(ranked.get(key, []), phrase.boxes, phrase.types) for key, phrase in asked.items()],
+    asked = {key: phrase for key, (caption, phrase) in known.items() if phrase.boxes and not caption.is_unrelated}
+    if not asked:
+        raise DataError(f"{predictions}: none of its {len(ranked)} phrases has annotated boxes in {entities}")
+    items = grounding_items(
+        [PhraseRanking(ranked.get(key, ()), phrase.boxes, phrase.types, key[0]) for key, phrase in asked.items()],
         protocol=protocol,
     )
-    return {**table, "protocol": protocol, "unanswered": len(asked) - len(set(ranked) & set(asked))}
+    unanswered = len(asked) - len(set(ranked) & set(asked))
+    return FileScores({**grounding_table(items), "protocol": protocol, "unanswered": unanswered}, items)
 
 
-def _gold_rows(path: Path) -> np.ndarray:
-    content = _read_json(path)
-    rows = content.get("caption_image") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, int) and not isinstance(row, bool) for row in rows):
-        raise DataError(f'{path}: expected {{"caption_image": [row of each caption, …]}}')
-    return np.array(rows, np.int64)
-
-
-def _read_rankings(path: Path) -> dict[tuple[str, int, int], list[list[float]]]:
-    content = _read_json(path)
-    if not isinstance(content, list):
+def _read_rankings(path: Path) -> dict[tuple[str, int, int], np.ndarray]:
+    content = read_json(path)
+    if not isinstance(content, list) or not content:
         raise DataError(f'{path}: expected a list of {{"image_id", "sentence", "phrase", "boxes"}}')
-    found: dict[tuple[str, int, int], list[list[float]]] = {}
-    for index, record in enumerate(content):
-        try:
-            key = (_stem(str(record["image_id"])), int(record["sentence"]), int(record["phrase"]))
-            boxes = record["boxes"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: record {index} lacks a usable image_id, sentence, phrase or boxes") from error
+    found: dict[tuple[str, int, int], np.ndarray] = {}
+    for index, value in enumerate(content):
+        place = Place(path, "predictions", index)
+        fields = checks.record(value, place)
+        image = _image_name(fields, place)
+        key = (image, checks.whole(fields, "sentence", place), checks.whole(fields, "phrase", place))
         if key in found:
-            raise DataError(f"{path}: record {index} answers image {key[0]}, sentence {key[1]}, phrase {key[2]} again")
-        found[key] = boxes
+            raise DataError(f"{place}: answers image {key[0]}, sentence {key[1]}, phrase {key[2]} again")
+        try:
+            found[key] = as_boxes(checks.list_of(fields, "boxes", place))
+        except DataError as error:
+            raise error if str(place) in str(error) else DataError(f"{place}.boxes: {error}") from None
     return found
 
 
-def _stem(image_id: str) -> str:
-    return image_id.rsplit(":", 1)[-1].removesuffix(".jpg")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
+def _image_name(fields: Mapping[str, Any], place: Place) -> str:
+    """The picture's name without source, folder and suffix: 17 of "world:17", 17 and "17.jpg"."""
+    if type(fields.get("image_id")) is int:
+        return str(checks.whole(fields, "image_id", place))
+    return stem_of(checks.text(fields, "image_id", place).rpartition(":")[2])

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vltool.errors import DataError
+from vltool.metrics.item_scores import ItemScores, Part, Score
 from vltool.metrics.recall import check_ks
 
 BoxProtocol = Literal["any", "merged"]
@@ -22,27 +23,25 @@ MIN_IOU = 0.5
 
 
 class PhraseRanking(NamedTuple):
-    """One phrase: candidate boxes from best to worst (R, 4), its annotated boxes, and its types."""
+    """One phrase: candidate boxes from best to worst (R, 4), its annotated boxes, its types, and its picture."""
 
     ranked_boxes: np.ndarray | Sequence[Sequence[float]]
     gold_boxes: np.ndarray | Sequence[Sequence[float]]
     types: Sequence[str] = ()
+    image_id: str = ""
 
 
 def grounding_scores(
     rankings: Sequence[PhraseRanking], *, protocol: BoxProtocol = "any", ks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, float]:
     """Percent, flat: recall@K, upper_bound, and recall@1/TYPE (the first of `ks`) for every type of phrase."""
-    table = grounding_table(rankings, protocol=protocol, ks=ks)
-    first = f"recall@{ks[0]}"
-    flat = {name: value for name, value in table.items() if name not in ("phrases", "per_type")}
-    return {**flat, **{f"{first}/{name}": row[first] for name, row in table["per_type"].items()}}
+    return grounding_items(rankings, protocol=protocol, ks=ks).scores()
 
 
-def grounding_table(
+def grounding_items(
     rankings: Sequence[PhraseRanking], *, protocol: BoxProtocol = "any", ks: Sequence[int] = (1, 5, 10)
-) -> dict[str, Any]:
-    """recall@K, upper_bound (percent), phrases (how many were asked), and the same in `per_type` for every type.
+) -> ItemScores:
+    """The rank of every phrase that is asked, grouped by picture, and the scores made of them (`grounding_scores`).
 
     upper_bound: share of phrases that any candidate finds. A phrase without candidates is asked and missed.
     Raises DataError if no phrase has boxes.
@@ -52,12 +51,40 @@ def grounding_table(
     if not asked:
         raise DataError(f"none of {len(rankings)} phrases has annotated boxes: nothing to score")
     ranks = np.array([_rank(ranking, protocol) for ranking in asked])
-    members: dict[str, list[int]] = {}
-    for place, ranking in enumerate(asked):
+    place = {image_id: k for k, image_id in enumerate(dict.fromkeys(ranking.image_id for ranking in asked))}
+    units = np.array([place[ranking.image_id] for ranking in asked])
+    parts = {"all": Part(ranks, units)}
+    formulas = {f"recall@{k}": Score(f"recall@{k}", ("all",)) for k in ks}
+    formulas["upper_bound"] = Score("found", ("all",))
+    for name, members in _members(asked).items():
+        parts[name_of_type(name)] = Part(ranks[members], units[members])
+        formulas[f"recall@{ks[0]}/{name}"] = Score(f"recall@{ks[0]}", (name_of_type(name),))
+    return ItemScores("image", tuple(place), parts, formulas)
+
+
+def grounding_table(items: ItemScores, *, ks: Sequence[int] = (1, 5, 10)) -> dict[str, Any]:
+    """recall@K, upper_bound (percent), phrases (how many were asked), and the same in `per_type` for every type.
+
+    items: as `grounding_items` gives them.
+    """
+    prefix = name_of_type("")
+    kinds = {name.removeprefix(prefix): part for name, part in items.parts.items() if name.startswith(prefix)}
+    per_type = {name: _recalls(part.values, ks) for name, part in kinds.items()}
+    return {**_recalls(items.parts["all"].values, ks), "per_type": per_type}
+
+
+def name_of_type(name: str) -> str:
+    """What the phrases of one type are called among the parts of items."""
+    return f"type/{name}"
+
+
+def _members(rankings: Sequence[PhraseRanking]) -> dict[str, list[int]]:
+    """Type → places of its phrases, by the alphabet; a phrase is in each of its types once."""
+    found: dict[str, list[int]] = {}
+    for place, ranking in enumerate(rankings):
         for name in dict.fromkeys(ranking.types):
-            members.setdefault(name, []).append(place)
-    per_type = {name: _recalls(ranks[places], ks) for name, places in sorted(members.items())}
-    return {**_recalls(ranks, ks), "per_type": per_type}
+            found.setdefault(name, []).append(place)
+    return dict(sorted(found.items()))
 
 
 def correct_regions(
@@ -91,7 +118,7 @@ def as_boxes(boxes: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
     """(N, 4) float64. Raises DataError for other shapes, NaN, infinity, or x2 < x1, y2 < y1."""
     try:
         found = np.asarray(boxes, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"boxes: expected rows of four numbers x1 y1 x2 y2: {error}") from error
     found = found.reshape(0, 4) if found.size == 0 else found
     if found.ndim != 2 or found.shape[1] != 4:

@@ -7,25 +7,32 @@ Rules: PythonEvaluationTools/vqaEvaluation/vqaEval.py of GT-Vision-Lab/VQA at a0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from vltool.errors import DataError
 from vltool.metrics.answer_words import normalize_answer, strip_answer
+from vltool.metrics.item_scores import ItemScores, Part, Score
 
-__all__ = ["VqaAccuracy", "agreement", "normalize_answer", "question_accuracy", "vqa_accuracy"]
+__all__ = ["VqaAccuracy", "accuracy_items", "agreement", "normalize_answer", "question_accuracy", "vqa_accuracy"]
 
 _OFFICIAL_DIGITS = 2
 
 
 @dataclass(frozen=True)
 class VqaAccuracy:
-    """Percent, rounded as asked: over all questions, per question type, per answer type, and of each question."""
+    """Percent, rounded as asked: over all questions, per question type, per answer type, and of each question.
+
+    shares: of each question, 0 to 1, not rounded.
+    """
 
     overall: float
     per_question_type: dict[str, float]
     per_answer_type: dict[str, float]
     per_question: tuple[float, ...]
+    shares: tuple[float, ...]
 
 
 def vqa_accuracy(
@@ -53,7 +60,34 @@ def vqa_accuracy(
         per_question_type=_per_type(shares, question_types, digits),
         per_answer_type=_per_type(shares, answer_types, digits),
         per_question=tuple(round(100 * share, digits) for share in shares),
+        shares=tuple(shares),
     )
+
+
+def accuracy_items(
+    shares: Sequence[float],
+    question_ids: Sequence[int],
+    *,
+    types: Mapping[str, Sequence[str]],
+    name: str = "accuracy",
+) -> ItemScores:
+    """The accuracy of every question, and the scores made of them: `name`, and one for every type.
+
+    shares: 0 to 1, of each question. types: what the scores of some types are called before the type → the type of
+    each question; {"accuracy/": ["number", …]} gives accuracy/number.
+    """
+    values = 100 * np.array(shares, np.float64)
+    parts = {"all": Part(values, np.arange(len(values)))}
+    formulas = {name: Score("mean", ("all",))}
+    for prefix, listed in types.items():
+        grouped: dict[str, list[int]] = {}
+        for place, kind in enumerate(listed):
+            grouped.setdefault(prefix + kind, []).append(place)
+        for label, members in grouped.items():
+            places = np.array(members)
+            parts[label] = Part(values[places], places)
+            formulas[label] = Score("mean", (label,))
+    return ItemScores("question", tuple(map(str, question_ids)), parts, formulas)
 
 
 def question_accuracy(prediction: str, answers: Sequence[str]) -> float:

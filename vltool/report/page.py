@@ -19,6 +19,7 @@ from vltool import __version__
 from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
 from vltool.report import data_tables, search_tables, tables
+from vltool.report.differences import Differences
 from vltool.report.exhibits import Gallery, build_gallery
 from vltool.report.figures import Chart, learning_curves, level_chart
 from vltool.report.picture_files import find_pictures, load_pixels
@@ -57,16 +58,23 @@ class RunView:
     sections: list[Section] = field(default_factory=list)
 
 
-def write_report(config: RunConfig | Sequence[RunConfig], path: Path | None = None, *, say: Say | None = None) -> Path:
+def write_report(
+    config: RunConfig | Sequence[RunConfig],
+    path: Path | None = None,
+    *,
+    differences: Sequence[Differences] = (),
+    say: Say | None = None,
+) -> Path:
     """Write the page of one run, or of several, and give its path (default: `out`/report.html of the first).
 
+    differences: of later runs from the first, with intervals (`differences_from_first`).
     What a run has not made yet is said in its section. Raises DataError for a file of the run that is damaged.
     """
     configs = [config] if isinstance(config, RunConfig) else list(config)
     if not configs:
         raise ConfigError("a report needs at least one run")
     path = path or configs[0].out_dir / REPORT_NAME
-    html = render([read_run(found) for found in configs], say=say)
+    html = render([read_run(found) for found in configs], differences=differences, say=say)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.writing")
     draft.write_text(html, encoding="utf-8")
@@ -74,7 +82,7 @@ def write_report(config: RunConfig | Sequence[RunConfig], path: Path | None = No
     return path
 
 
-def render(runs: Sequence[RunFiles], *, say: Say | None = None) -> str:
+def render(runs: Sequence[RunFiles], *, differences: Sequence[Differences] = (), say: Say | None = None) -> str:
     """The whole page as text."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -86,7 +94,7 @@ def render(runs: Sequence[RunFiles], *, say: Say | None = None) -> str:
     return template.render(
         title=" and ".join(run.config.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs",
         version=__version__,
-        comparison=tables.comparison(runs) if several else None,
+        comparison=tables.comparison(runs, differences=differences) if several else None,
         runs=[run_view(run, prefix=f"run{k + 1}-" if several else "", say=say) for k, run in enumerate(runs)],
     )
 

@@ -161,8 +161,10 @@ def _read_json(path: Path) -> Any:
 def _read_evaluations(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        if path.name.endswith(("-predictions.json", "-items.json", "-gold.json")):  # they lie beside the scores
+            continue
         record = _read_json(path)
-        if isinstance(record, dict) and {"model", "split", "tasks"} <= set(record):  # predictions lie beside them
+        if isinstance(record, dict) and {"model", "split", "tasks"} <= set(record):
             found[record["model"], record["split"]] = record
     return found
 

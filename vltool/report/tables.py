@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from vltool.metrics.bootstrap import Interval
 from vltool.report.combination_table import combination_table
+from vltool.report.differences import Differences, run_names
 from vltool.report.published import DATA, SOURCE, TABLES, PublishedTable
 from vltool.report.run_files import RunFiles, Training
-from vltool.report.table import Table, best_places
+from vltool.report.table import Table, best_places, written
 
 BASELINES = {"": "Chance", "majority": "Most common answer", "question_only": "Question only"}
 """What ignorance reaches, by the prefix of its metric names; without a prefix: a random order of the candidates."""
@@ -177,11 +179,15 @@ def _trained_on(training: Training) -> str:
     return "all tasks of the run" if training.name == "joint" else training.name.replace("+", " + ")
 
 
-def comparison(runs: Sequence[RunFiles], split: str = "test") -> Table | str:
-    """The scores of several runs in columns, of the joint model where a run has one and of single tasks elsewhere."""
+def comparison(
+    runs: Sequence[RunFiles], split: str = "test", *, differences: Sequence[Differences] = ()
+) -> Table | str:
+    """The scores of several runs in columns, of the joint model where a run has one and of single tasks elsewhere.
+
+    differences: of later runs from the first, a column each with its interval.
+    """
     columns: dict[str, dict[tuple[str, str], float]] = {}
-    for place, files in enumerate(runs):
-        name = files.config.name if files.config.name not in columns else f"{files.config.name} ({place + 1})"
+    for name, files in zip(run_names(runs), runs, strict=True):
         columns[name] = {
             (task, metric): value
             for model in MODELS  # the joint model's scores come last and stay
@@ -197,9 +203,29 @@ def comparison(runs: Sequence[RunFiles], split: str = "test") -> Table | str:
     ]
     frame = pd.DataFrame(rows)
     bold = set().union(*(_best(frame, place, list(columns), str(rows[place]["Metric"])) for place in range(len(rows))))
-    return Table(
-        f"Scores of the runs on their {split} splits",
-        frame,
-        note="Percent. Joint model where the run has one, single-task models elsewhere. Compare only on the same data.",
-        bold=frozenset(bold),
-    )
+    note = "Percent. Joint model where the run has one, single-task models elsewhere. Compare only on the same data."
+    for found in differences:
+        own = [found.intervals.get(task, {}).get(metric) for task, metric in keys]
+        frame[f"{found.name} − {found.first}"] = [_difference(interval) for interval in own]
+        note += "".join(f" No interval for {task}: {reason}." for task, reason in found.without.items())
+    if differences:
+        note += " Differences with 95 % intervals, paired bootstrap of the items; bold where it leaves 0 out."
+        bold |= _certain(differences, keys)
+    return Table(f"Scores of the runs on their {split} splits", frame, note=note, bold=frozenset(bold))
+
+
+def _difference(interval: Interval | None) -> str | None:
+    if interval is None:
+        return None
+    value, low, high = (written(number, signed=True) for number in (interval.value, interval.low, interval.high))
+    return f"{value} ({low} to {high})"
+
+
+def _certain(differences: Sequence[Differences], keys: Sequence[tuple[str, str]]) -> set[tuple[int, str]]:
+    places = set()
+    for found in differences:
+        for place, (task, metric) in enumerate(keys):
+            interval = found.intervals.get(task, {}).get(metric)
+            if interval is not None and not interval.low <= 0 <= interval.high:
+                places.add((place, f"{found.name} − {found.first}"))
+    return places

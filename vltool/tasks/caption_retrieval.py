@@ -15,8 +15,10 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from vltool.datasets.records import CaptionRecord
+from vltool.errors import DataError
 from vltool.metrics.ignorance import chance_recall
-from vltool.metrics.recall import retrieval_scores
+from vltool.metrics.item_scores import ItemScores
+from vltool.metrics.recall import retrieval_items
 from vltool.structures import Batch, Example
 from vltool.tasks.task import RowView, Scores, Task
 
@@ -36,7 +38,9 @@ class CaptionRetrieval(Task[CaptionRecord]):
 
         negatives: of each kind, per true pair. negatives_kind: drawn at random, or the best-scored of `pool` drawn
         ones. loss: logistic on every pair, or a softmax over a pair's rivals. num_score_maps: K of equation 5.
-        summary_hidden_width: hidden units of the summary networks; None is d.
+        summary_hidden_width: hidden units of the summary networks; None is d. fold_images: where a split has more
+        pictures, it is scored in consecutive folds of so many, averaged (COCO 1K: 1000), and as a whole under names
+        that begin with `whole.`; 0: always as a whole.
         """
 
         negatives: NonNegativeInt = 2
@@ -45,6 +49,7 @@ class CaptionRetrieval(Task[CaptionRecord]):
         loss: Literal["logistic", "softmax"] = "logistic"
         num_score_maps: PositiveInt = 4
         summary_hidden_width: PositiveInt | None = None
+        fold_images: NonNegativeInt = 0
 
     def example(self, record: CaptionRecord) -> Example:
         return Example(record.caption_id, ((record.image_id, record.text),), None)
@@ -122,20 +127,43 @@ class CaptionRetrieval(Task[CaptionRecord]):
             return F.cross_entropy(logits, relevance)
         return F.binary_cross_entropy_with_logits(logits, relevance)
 
-    def pair_metrics(self, scores: np.ndarray, caption_image: np.ndarray) -> Scores:
-        found = retrieval_scores(scores, caption_image)
-        flat: Scores = {}
-        for direction in ("image_to_text", "text_to_image"):
-            for name, value in found[direction].items():
-                flat[f"{direction}.{name}"] = value
-        return {**flat, "rsum": found["rsum"]}
+    def pair_items(self, scores: np.ndarray, caption_image: np.ndarray, image_ids: Sequence[str]) -> ItemScores:
+        folds = self._folds(len(image_ids))
+        items = retrieval_items(scores, caption_image, folds=folds, image_ids=image_ids)
+        if folds == 1:
+            return items
+        return items.beside(retrieval_items(scores, caption_image, image_ids=image_ids), prefix="whole.")
+
+    def rules(self) -> dict[str, Any]:
+        folds = {"fold_images": self.options.fold_images} if self.options.fold_images else {}
+        return {"ties": "against", **folds}
+
+    def _folds(self, num_images: int) -> int:
+        size = self.options.fold_images
+        if not size or num_images <= size:
+            return 1
+        if num_images % size:
+            raise DataError(
+                f"tasks.{self.name}.options.fold_images: {num_images:,} pictures do not fall into folds of {size:,}"
+            )
+        return int(num_images // size)
+
+    def check_asked(self, split: str, examples: Sequence[Example]) -> None:
+        self._folds(len({example.rows[0][0] for example in examples}))
 
     def ignorance(self, split_examples: Sequence[Example], train_examples: Sequence[Example], rows: Any) -> Scores:
         image_ids = [example.rows[0][0] for example in split_examples]
         index = {image_id: k for k, image_id in enumerate(dict.fromkeys(image_ids))}
-        found = chance_recall(np.array([index[image_id] for image_id in image_ids]), num_images=len(index))
-        flat = {f"{way}.{name}": value for way, scores in found.items() for name, value in scores.items()}
-        return {**flat, "rsum": sum(flat.values())}
+        rows = np.array([index[image_id] for image_id in image_ids])
+        folds = self._folds(len(index))
+        found = _chance(rows, len(index), folds)
+        return found if folds == 1 else {**found, **{f"whole.{k}": v for k, v in _chance(rows, len(index), 1).items()}}
+
+
+def _chance(caption_image: np.ndarray, num_images: int, folds: int) -> Scores:
+    found = chance_recall(caption_image, num_images=num_images, folds=folds)
+    flat = {f"{way}.{name}": value for way, scores in found.items() for name, value in scores.items()}
+    return {**flat, "rsum": sum(flat.values())}
 
 
 def wrong_pairs(images: np.ndarray, sentences: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ import numpy as np
 
 from vltool.datasets.records import GroundedCaption, Phrase
 from vltool.metrics.ignorance import random_region_recall
-from vltool.metrics.localization import PhraseRanking, correct_regions, grounding_scores
+from vltool.metrics.item_scores import ItemScores
+from vltool.metrics.localization import MIN_IOU, PhraseRanking, correct_regions, grounding_items
 from vltool.structures import Batch, Example
 from vltool.tasks.task import Metric, RowView, Scores, Task
 from vltool.text.tokenizer import AlignedTokens, align
@@ -84,6 +85,9 @@ class VisualGrounding(Task[GroundedCaption]):
     def new_metric(self) -> Metric:
         return RecallMetric(self.options.boxes)
 
+    def rules(self) -> dict[str, Any]:
+        return {"boxes": self.options.boxes, "min_iou": MIN_IOU}
+
     def ignorance(
         self,
         split_examples: Sequence[Example],
@@ -107,29 +111,37 @@ class RecallMetric(Metric):
         self.protocol: Literal["any", "merged"] = protocol
         self.rankings: list[PhraseRanking] = []
         self.listed: list[dict[str, Any]] = []
+        self._items: ItemScores | None = None
 
     def update(self, logits: Tensor, batch: Batch, examples: Sequence[Example], rows: Sequence[RowView]) -> None:
+        self._items = None
         for place, (example, row) in enumerate(zip(examples, rows, strict=True)):
             scores = logits[place, :, : row.regions.num_regions].float().cpu().numpy()
             numbers = {id(phrase): k for k, phrase in enumerate(example.target.phrases)}
             for phrase, phrase_scores in zip(asked_phrases(example), scores, strict=False):
                 ranked = row.regions.boxes[np.argsort(-phrase_scores, kind="stable")]
-                self.rankings.append(PhraseRanking(ranked, phrase.boxes, phrase.types))
+                self.rankings.append(PhraseRanking(ranked, phrase.boxes, phrase.types, example.target.image_id))
                 self.listed.append(
                     {
                         "image_id": example.target.image_id,
                         "sentence": example.target.sentence_index,
                         "phrase": numbers[id(phrase)],
-                        "boxes": ranked[:10].round(2).tolist(),
+                        "boxes": ranked.tolist(),  # all of them, and every digit: the file gives the same scores
                     }
                 )
 
     def extend(self, other: RecallMetric) -> None:
+        self._items = None
         self.rankings += other.rankings
         self.listed += other.listed
 
     def compute(self) -> Scores:
-        return grounding_scores(self.rankings, protocol=self.protocol)
+        return self.items().scores()
+
+    def items(self) -> ItemScores:
+        if self._items is None:
+            self._items = grounding_items(self.rankings, protocol=self.protocol)
+        return self._items
 
     def predictions(self) -> list[dict[str, Any]]:
         return self.listed

@@ -101,6 +101,17 @@ def audit_trainings(
     }
 
 
+def met_in_training(prepared: PreparedTasks, config: RunConfig) -> list[str]:
+    """A sentence for every set that a training trains on in part, though its protocol lets it be scored there."""
+    found = audit_trainings({config.splits.protocol: prepared}, config)
+    return [
+        f"{row['images']:,} pictures of {row['evaluated']} train {row['train']}: its scores would not be honest, and "
+        "vltool eval refuses them. Leave them out of training (splits.exclude), or set splits.protocol: clean"
+        for row in found["pairs"]
+        if row["images"]
+    ]
+
+
 def all_pictures(trainings: Mapping[str, PreparedTasks]) -> set[ImageId]:
     """Every picture that any training uses, in whatever split."""
     return {

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError
+from vltool.metrics.item_scores import ItemScores
 from vltool.structures import Batch, Example, RegionFeatures
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Metric(ABC):
     def predictions(self) -> list[dict[str, Any]]:
         """What was predicted, one JSON-able record an item, in the official submission's layout where one exists."""
         return []
+
+    def items(self) -> ItemScores | None:
+        """The scores item by item, for intervals and paired comparisons; None if there are none."""
+        return None
 
 
 class Task(ABC, Generic[RecordT]):
@@ -137,9 +142,22 @@ class Task(ABC, Generic[RecordT]):
         """A fresh metric for tasks scored example by example."""
         raise NotImplementedError(f"{type(self).__name__} is scored over all pairs")
 
-    def pair_metrics(self, scores: np.ndarray, caption_image: np.ndarray) -> Scores:
-        """Scores of a task scored over all pairs; scores (images, captions), caption_image (captions,)."""
+    def pair_items(self, scores: np.ndarray, caption_image: np.ndarray, image_ids: Sequence[str]) -> ItemScores:
+        """Scores of a task scored over all pairs, item by item.
+
+        scores (images, captions), caption_image (captions,) the row of each caption's picture, image_ids (images,).
+        """
         raise NotImplementedError(f"{type(self).__name__} is scored example by example")
+
+    def rules(self) -> dict[str, Any]:
+        """Which of several rules in use the scores follow: they are printed with them."""
+        return {}
+
+    def check_asked(self, split: str, examples: Sequence[Example]) -> None:
+        """Raises DataError if `examples` of a split are not fit to be predicted or scored; before the work."""
+
+    def check_predictions(self, split: str, predictions: Sequence[Mapping[str, Any]]) -> None:
+        """Raises DataError if predictions of a split are not fit to be sent anywhere; before they are written."""
 
     @abstractmethod
     def ignorance(self, split_examples: Sequence[Example], train_examples: Sequence[Example], rows: Any) -> Scores:

@@ -21,9 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vltool.errors import CheckpointError
+from vltool.splits.trained_ids import TrainedIds
 
 FORMAT = 1
 _FILES = ("model.safetensors", "run.json")
+_FACTS = ("config", "plan", "trained_ids")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ class Checkpoint:
     @property
     def cycle(self) -> int:
         return int(self.run["cycle"])
+
+    def trained_ids(self) -> TrainedIds:
+        """The pictures that trained it. Raises CheckpointError unless it says so of every task that it has."""
+        found = TrainedIds.from_json(self.run["trained_ids"])
+        silent = [task["task"] for task in self.run["plan"] if not found.by_task.get(task["task"])]
+        if silent:
+            raise CheckpointError(
+                f"{self.path}: does not say which pictures trained {silent[0]!r}, so nothing can be scored with it "
+                "honestly. Take another checkpoint, or train again"
+            )
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """The saved parameters and buffers by name."""
@@ -165,6 +178,9 @@ def load(folder: Path | str) -> Checkpoint:
         raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. Take another checkpoint")
     if run["format"] != FORMAT:
         raise CheckpointError(f"{folder}: format {run['format']!r}, this version reads format {FORMAT}. Train again")
+    lacking = [name for name in _FACTS if name not in run]
+    if lacking:
+        raise CheckpointError(f"{folder / 'run.json'}: has no {' and no '.join(lacking)}. Take another checkpoint")
     return Checkpoint(folder, run)
 
 

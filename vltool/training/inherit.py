@@ -21,7 +21,7 @@ _OWN_WORDS = "word_vectors"
 def inherited_ids(inputs: RunInputs) -> TrainedIds:
     """The pictures that trained the checkpoint of `training.init_from`, and those before it; none without one."""
     origin = inputs.config.training.init_from
-    return TrainedIds.from_json(checkpoint.load(origin).run["trained_ids"]) if origin else TrainedIds({})
+    return checkpoint.load(origin).trained_ids() if origin else TrainedIds({})
 
 
 def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str]]:

@@ -127,6 +127,9 @@ def load_inputs(config: RunConfig) -> RunInputs:
             f"{unknown[0][:80]!r}. The data or the splits have changed: run vltool embed-text again"
         )
     prepared = with_features(prepared, config, lambda image_id: image_id in store, where=config.features.store)
+    for name, task in prepared.tasks.items():
+        for split in ("val", "test"):  # what cannot be scored is said before a day of training
+            task.check_asked(split, prepared.examples[name][split])
     corpus.teach(prepared)
     return RunInputs(config, prepared, corpus, store)
 

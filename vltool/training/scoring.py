@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vltool.errors import ConfigError, SplitError
 from vltool.evaluation.evaluate import Evaluation, Progress
+from vltool.metrics.bootstrap import LEVEL, bounds, intervals
 from vltool.models.joint_model import JointModel
 from vltool.provenance import git_commit, versions
 from vltool.splits.protocol import Training, refuse_scoring, training_of
-from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import ImageId
 from vltool.tasks.prepare import image_ids_of
 from vltool.tasks.task import Scores
@@ -25,12 +25,14 @@ from vltool.training.inputs import RunInputs, pick_device
 class ScoredTask:
     """One task's scores on one split, and what ignorance reaches there.
 
-    contaminated: how many of the scored pictures trained the model (or one that it started from).
+    contaminated: how many of the scored pictures trained the model (or one that it started from). rules: which of
+    several rules in use the scores follow.
     """
 
     evaluation: Evaluation
     ignorance: Scores
     contaminated: int = 0
+    rules: dict[str, Any] = field(default_factory=dict)
 
 
 def load_network(inputs: RunInputs, saved: Checkpoint) -> JointModel:
@@ -65,15 +67,17 @@ def score_checkpoint(
     met = contaminated_pictures(inputs, saved, chosen, split)
     if not allow_contaminated:
         _refuse(saved, met, split)
+    for name in chosen:
+        inputs.prepared.tasks[name].check_asked(split, inputs.prepared.examples[name][split])
     model = load_network(inputs, saved)
     batching = inputs.batching()
     found = {}
     for name in chosen:
+        task, examples = inputs.prepared.tasks[name], inputs.prepared.examples[name]
         evaluation = inputs.evaluate(model, name, split, progress=progress)
-        ignorance = inputs.prepared.tasks[name].ignorance(
-            inputs.prepared.examples[name][split], inputs.prepared.examples[name]["train"], batching.row_of
-        )
-        found[name] = ScoredTask(evaluation, ignorance, len(met[name]))
+        task.check_predictions(split, evaluation.predictions)
+        ignorance = task.ignorance(examples[split], examples["train"], batching.row_of)
+        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), task.rules())
     return found
 
 
@@ -89,7 +93,7 @@ def contaminated_pictures(
     inputs: RunInputs, saved: Checkpoint, tasks: Iterable[str], split: str
 ) -> dict[str, list[ImageId]]:
     """task → the pictures of its `split` that trained the checkpoint, or a checkpoint that it started from."""
-    trained = TrainedIds.from_json(saved.run["trained_ids"])
+    trained = saved.trained_ids()
     return {name: trained.meets(image_ids_of(inputs.prepared.examples[name][split])) for name in tasks}
 
 
@@ -112,6 +116,16 @@ def contamination_of(scored: Mapping[str, ScoredTask]) -> dict[str, Any]:
     """{"images": 0}, or how many scored pictures were trained on, and of which tasks."""
     counts = {name: found.contaminated for name, found in scored.items() if found.contaminated}
     return {"images": sum(counts.values()), **({"tasks": counts} if counts else {})}
+
+
+def bootstrap_of(scored: Mapping[str, ScoredTask], *, draws: int, seed: int) -> dict[str, Any]:
+    """{"intervals": {task: {metric: [low, high]}}, "bootstrap": how they were made}; nothing of no draws."""
+    items = {name: found.evaluation.items for name, found in scored.items()}
+    if not draws:
+        return {}
+    found = {name: bounds(intervals(own, draws=draws, seed=seed)) for name, own in items.items() if own is not None}
+    units = {name: own.unit for name, own in items.items() if own is not None}
+    return {"intervals": found, "bootstrap": {"draws": draws, "seed": seed, "level": LEVEL, "units": units}}
 
 
 def _scorable(inputs: RunInputs, saved: Checkpoint, tasks: list[str], split: str) -> list[str]:
@@ -142,4 +156,5 @@ def evaluation_record(
         "checkpoints": checkpoints,
         "tasks": {name: found.evaluation.scores for name, found in scored.items()},
         "ignorance": {name: found.ignorance for name, found in scored.items()},
+        "rules": {name: found.rules for name, found in scored.items()},
     }
