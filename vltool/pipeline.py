@@ -61,6 +61,22 @@ def run_stage(config: RunConfig, listener: Listener, name: str) -> StageResult:
     return result
 
 
+def finished_stages(config: RunConfig) -> list[str]:
+    """The stages that a run would skip: up to date, as are all before them."""
+    found: list[str] = []
+    key = ""
+    for name in config.stages:
+        key = stage_key(key, config, STAGES[name].reads(config))
+        if not _is_finished(_read_marker(_marker(config, name)), key):
+            break
+        found.append(name)
+    return found
+
+
+def _is_finished(marker: dict[str, Any], key: str) -> bool:
+    return marker.get("key") == key and all(Path(path).exists() for path in marker["counts"].get("outputs", []))
+
+
 def forget_stage(config: RunConfig, name: str) -> None:
     """Have a stage run again: what it left is no longer what its settings give."""
     _marker(config, name).unlink(missing_ok=True)
@@ -99,7 +115,7 @@ def _run_stage(
 ) -> StageResult:
     marker = _marker(config, name)
     found = _read_marker(marker)
-    if found.get("key") == key and all(Path(path).exists() for path in found["counts"].get("outputs", [])):
+    if _is_finished(found, key):
         listener.say(f"{name}: up to date")
         return StageResult(name, found["counts"], found["seconds"], True)
     listener.say(f"{name} …")

@@ -2,6 +2,8 @@
 
 {"tasks": [{"task": "vqa", "level": 3, "num_updates": 600, "batch_size": 64, "step_size": 300, "first_stage": 0}],
  "chosen": {"vqa": {"metric": "accuracy", "score": 61.2, "runner_up": 60.8, "folder": "…/search/vqa/l3-b64-…"}}}
+
+One written by hand may be YAML (`.yaml`), which has room for remarks: where each number comes from.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from vltool.errors import ConfigError, TrainingError
 from vltool.json_files import write_json
 from vltool.search.trials import TrialResult
 from vltool.structures import TaskPlan
+from vltool.yaml_files import read_yaml
 
 
 def choose(results: Sequence[TrialResult]) -> dict[str, TrialResult]:
@@ -33,7 +36,12 @@ def choose(results: Sequence[TrialResult]) -> dict[str, TrialResult]:
 
 
 def save_plan(path: Path, results: Sequence[TrialResult]) -> dict[str, Any]:
-    """Write the plan of a search, atomically, and give it. Tasks that were not searched keep the plan they had."""
+    """Write the plan of a search, atomically, and give it. Tasks that were not searched keep the plan they had.
+
+    Raises ConfigError for a YAML plan, which somebody has written by hand.
+    """
+    if path.suffix == ".yaml":
+        raise ConfigError(f"{path}: written by hand: a search does not replace it. Name a .json as training.plan")
     chosen = choose(results)
     before = _read(path) if path.exists() else {"tasks": []}
     kept = [task for task in before["tasks"] if task["task"] not in chosen]
@@ -74,7 +82,7 @@ def load_chosen(path: Path | str) -> dict[str, dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = read_yaml(path) if path.suffix == ".yaml" else json.loads(path.read_text(encoding="utf-8"))
         TypeAdapter(list[TaskPlan]).validate_python(plan["tasks"])
     except FileNotFoundError:
         raise ConfigError(

@@ -74,6 +74,12 @@ def load_vectors(
     return _fill(scan, words, width, seed), _coverage(scan, words, rows, width)
 
 
+def width_of(path: Path | str, *, dim: int | None = None) -> int:
+    """How many numbers the vectors of a file have, by its first lines. Raises DataError."""
+    with _open(Path(path), dim) as file:
+        return _width(_first_lines(file, Path(path)), Path(path), dim)
+
+
 def content_key(path: Path | str, words: Sequence[str], *, dim: int | None = None, seed: int = 0) -> str:
     """Digest of all that `load_vectors` depends on: the content of the file or archive, the words, dim and seed."""
     path = Path(path)
