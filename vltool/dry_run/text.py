@@ -12,6 +12,7 @@ from vltool.config import RunConfig, SourceConfig, sources_of
 from vltool.datasets.official import published_of
 from vltool.datasets.sources import keeping_json
 from vltool.dry_run.findings import Findings, is_made_later, is_there
+from vltool.errors import VltoolError
 from vltool.splits.excluded import read_excluded
 from vltool.stages import scored_by
 from vltool.tasks.prepare import PreparedTasks, choose_records, read_records
@@ -83,9 +84,14 @@ def _examine_source(place: str, source: SourceConfig, config: RunConfig, finding
             findings.refuse(STAGE, path, "no such file or folder", todo)
     if missing:
         return
-    file = ", ".join(dict.fromkeys(source.files.values()))
-    with findings.collecting(STAGE, file, todo="Fetch the official file again, or mend the record that is named"):
+    try:
         found.read(source, place)
+    except VltoolError as error:
+        named = sorted({file for file in source.files.values() if file in str(error)}, key=str(error).index)
+        wrong = str(error).removeprefix(f"{place}: ").removeprefix(f"{named[0]}: " if named else "")
+        todo = "Fetch the official file again, or mend the record that is named"
+        findings.refuse(STAGE, named[0] if named else place, wrong, todo)
+    else:
         _compare(place, source, findings, found.all_of(source))
 
 

@@ -82,6 +82,8 @@ def load_chosen(path: Path | str) -> dict[str, dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if not path.exists():
+            raise FileNotFoundError(path)
         plan = read_yaml(path) if path.suffix == ".yaml" else json.loads(path.read_text(encoding="utf-8"))
         TypeAdapter(list[TaskPlan]).validate_python(plan["tasks"])
     except FileNotFoundError:
