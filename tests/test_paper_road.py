@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("paper")
     write_world(out / "world", num_train=12, num_val=10, num_test=10, questions_per_image=6)
     lines = [
-        f"{path.stem}.jpg#{number}\t{MARKED.sub(r'\1', line)}\n"
+        f"{path.stem}.jpg#{number}\t{MARKED.sub(lambda found: found[1], line)}\n"
         for path in sorted((out / "world" / "flickr30k_entities" / "Sentences").glob("*.txt"))
         for number, line in enumerate(path.read_text().splitlines())
     ]
