@@ -43,7 +43,7 @@ Protocol = Annotated[
     Literal["clean", "paper", "paper-i", "paper-ii", "off"],
     BeforeValidator(lambda value: "off" if value is False else value),  # YAML's off
 ]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Count = Annotated[int, Field(ge=0, strict=True)]  # strict: true and 2.0 are no counts
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
@@ -180,7 +180,7 @@ class SearchConfig:
 class TrainingConfig:
     """Algorithm 1 and its optimizer. Defaults: section 5.2 of the paper; cycle_updates is its C.
 
-    init_from: a checkpoint to start from; the training inherits what has trained it.
+    init_from: a checkpoint to start from; the training inherits what has trained it. The others: docs/training.md.
     """
 
     plan: str = "{out}/plan.json"
@@ -195,6 +195,10 @@ class TrainingConfig:
     evaluate_every: Count = 0
     checkpoint_every: AtLeastOne = 10
     init_from: str = ""
+    accumulate: AtLeastOne = 1
+    compile: bool = False
+    patience: Count = 0
+    keep_last: AtLeastOne = 1
 
 
 @dataclass(frozen=True)
@@ -276,8 +280,9 @@ def from_dict(raw: dict[str, Any], *, where: str = "configuration") -> RunConfig
 def dump(config: RunConfig) -> dict[str, Any]:
     """The resolved configuration as plain values, as it is written beside every result."""
     plain: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
-    if not config.training.init_from:
-        del plain["training"]["init_from"]  # a training from scratch is the same one as before this key existed
+    for key in _YOUNGER_KEYS:  # a training that does not use one is the same one as before the key existed
+        if plain["training"][key] == getattr(TrainingConfig, key):
+            del plain["training"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
     for task in plain["tasks"].values():
@@ -285,6 +290,9 @@ def dump(config: RunConfig) -> dict[str, Any]:
             if not source["expect"]:
                 del source["expect"]
     return plain
+
+
+_YOUNGER_KEYS = ("init_from", "accumulate", "compile", "patience", "keep_last")
 
 
 def _fill(value: Any, names: dict[str, Any]) -> Any:

@@ -31,3 +31,7 @@ class SplitError(VltoolError):
 
 class TrainingError(VltoolError):
     """A training that cannot go on: the numbers are no longer finite, or the data ran out."""
+
+
+class Interrupted(VltoolError):
+    """A training that was asked to stop and has saved where it stands. The command line ends with code 130."""

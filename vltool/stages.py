@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vltool.config import RunConfig
+from vltool.engines.processes import ALONE, Processes
 from vltool.errors import ConfigError
 from vltool.json_files import write_json
 from vltool.splits.protocol import training_of, trainings_of
@@ -19,6 +20,9 @@ from vltool.stage_inputs import (
     reads_plan,
     reads_text,
 )
+
+if TYPE_CHECKING:
+    from vltool.training.schedule import JointPlan
 
 
 class Listener(Protocol):
@@ -40,8 +44,11 @@ class Stage:
 def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
     from vltool.search.trials import list_trials
+    from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
 
+    if {"search-layers", "train-joint"} & set(config.stages):
+        check_settings(config.training)
     if "search-layers" in config.stages:
         trials = list_trials(config, list(config.tasks))
         first = {trial.plan.task: trial.plan for trial in trials}
@@ -203,9 +210,14 @@ def search_layers(config: RunConfig, listener: Listener, *, tasks: list[str] | N
     }
 
 
-def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | None = None) -> dict[str, Any]:
-    """Algorithm 1 over the run's tasks, or some of them, by the plan; of protocol `paper` both trainings, in turn."""
-    found = {part.splits.protocol: _train(part, listener, tasks=tasks) for part in _trainings(config)}
+def train_joint(
+    config: RunConfig, listener: Listener, *, tasks: list[str] | None = None, processes: Processes = ALONE
+) -> dict[str, Any]:
+    """Algorithm 1 over the run's tasks, or some of them, by the plan; of protocol `paper` both trainings, in turn.
+
+    Ctrl-C and SIGTERM save in the middle of it and raise Interrupted.
+    """
+    found = {part.splits.protocol: _train(part, listener, tasks, processes) for part in _trainings(config)}
     if len(found) == 1:
         return next(iter(found.values()))
     first = next(iter(found.values()))
@@ -218,41 +230,35 @@ def train_joint(config: RunConfig, listener: Listener, *, tasks: list[str] | Non
     }
 
 
-def _train(config: RunConfig, listener: Listener, *, tasks: list[str] | None) -> dict[str, Any]:
-    from vltool.search.plan import load_plan
+def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, processes: Processes) -> dict[str, Any]:
     from vltool.training.inputs import text_folder
+    from vltool.training.interrupt import wish_to_stop
+    from vltool.training.live import Live
     from vltool.training.run import train
-    from vltool.training.schedule import JointPlan
 
     chosen = known_tasks(config, tasks)
-    plan = JointPlan(load_plan(config.training.plan, chosen), config.training.cycle_updates)
-    if config.splits.protocol.startswith("paper-") and not text_folder(config).exists():
+    plan = _joint_plan(config, chosen)
+    if processes.is_first and config.splits.protocol.startswith("paper-") and not text_folder(config).exists():
         _embed_text(config, listener)
+    processes.wait()
     inputs = _load(config, tasks=chosen)
     for row in inputs.prepared.counts:
         if row["split"] == "train":
             listener.say(
                 f"{row['task']}: {row['used']:,} training examples, {row['contaminated']:,} kept out as evaluated"
             )
-
-    def report(line: dict[str, Any]) -> None:
-        if line["kind"] == "loss":
-            listener.progress(f"training, {line['task']} loss {line['loss']:.3f}", line["cycle"] + 1, plan.num_cycles)
-        elif line["kind"] == "finished":
-            listener.say("up to date")
-        elif line["kind"] == "resumed":
-            listener.say(f"going on from update {line['update']:,}")
-        elif line["kind"] == "inherited":
-            listener.say(f"{line['tensors']} tensors from {line['from']}; new: {', '.join(line['left']) or 'none'}")
-
     folder = training_folder(config, chosen)
-    result = train(inputs, plan, folder, report=report)
+    live = Live(plan, say=listener.say, progress=listener.progress)
+    with wish_to_stop(listener.say) as stop:
+        result = train(inputs, plan, folder, report=live, stop=stop, processes=processes)
     waiting = 100 * result.seconds_waiting / max(result.seconds, 1e-9)
     listener.say(f"{result.num_updates:,} updates in {result.seconds:.0f} s, {waiting:.1f} % of it waiting for data")
+    best = {name: {**found, "checkpoint": str(folder / name)} for name, found in result.best.items()}
     return {
         "updates": result.num_updates,
         "val": result.val,
         "checkpoint": str(folder / "checkpoint"),
+        **({"best": best} if best else {}),
         "outputs": [str(folder / "result.json"), str(folder / "checkpoint")],
     }
 
@@ -277,6 +283,14 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     path = config.out_dir / "combinations.json"
     write_json(path, rows, indent=1)
     return {"trainings": len(listed), "combinations": rows, "outputs": [str(path)]}
+
+
+def _joint_plan(config: RunConfig, tasks: list[str]) -> JointPlan:
+    from vltool.search.plan import load_plan
+    from vltool.training.schedule import JointPlan, one_by_one
+
+    plans = load_plan(config.training.plan, tasks)
+    return JointPlan(one_by_one(plans) if config.training.curriculum else plans, config.training.cycle_updates)
 
 
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vltool.errors import ConfigError
-from vltool.evaluation.pair_scores import pair_blocks, score_all_pairs
+from vltool.evaluation import pair_scores
+from vltool.evaluation.pair_scores import best_pairs, pair_blocks, score_all_pairs
 from vltool.models.decoders.matching import MatchingDecoder
 from vltool.models.dense_coattention import DenseCoattentionEncoder
 from vltool.models.encoder import Encoder
@@ -78,11 +79,31 @@ def test_blocks_give_the_scores_of_single_pairs(
     np.testing.assert_allclose(scores, pair_by_pair(model, inputs), rtol=0, atol=1e-5)
 
 
-def test_bfloat16_is_close(inputs: dict[str, Tensor]) -> None:
+def test_images_are_prepared_once_and_few_are_held(inputs: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prepared = make_model(), []
+    inner = model.encoder.prepare_images
+    monkeypatch.setattr(pair_scores, "EMBED_AT_ONCE", 3)
+    monkeypatch.setattr(model.encoder, "prepare_images", lambda *given: prepared.append(len(given[0])) or inner(*given))
+    scores = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="float32", block_pairs=4)
+    assert prepared == [3, 3, 1]
+    np.testing.assert_allclose(scores, pair_by_pair(model, inputs), rtol=0, atol=1e-5)
+
+
+def test_bfloat16_is_close_and_its_best_are_exact(inputs: dict[str, Tensor]) -> None:
     model = make_model()
-    rough = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="bfloat16")
     exact = pair_by_pair(model, inputs)
-    assert np.abs(rough - exact).max() < 0.1 * exact.std()
+    rough = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="bfloat16", num_exact=0)
+    assert 0 < np.abs(rough - exact).max() < 0.1 * exact.std()
+    mixed = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="bfloat16", num_exact=2)
+    again = best_pairs(rough, 2)
+    np.testing.assert_allclose(mixed[again], exact[again], rtol=0, atol=1e-5)
+    assert (mixed[~again] == rough[~again]).all()
+
+
+def test_best_pairs_are_those_of_either_direction() -> None:
+    scores = np.array([[9, 1, 2, 3], [8, 4, 0, 1], [7, 6, 5, 2]])
+    assert best_pairs(scores, 1).tolist() == [[1, 0, 0, 1], [1, 0, 0, 0], [1, 1, 1, 0]]
+    assert best_pairs(scores, 9).all()
 
 
 def test_the_model_keeps_its_mode_and_progress_reaches_the_end(inputs: dict[str, Tensor]) -> None:

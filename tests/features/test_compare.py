@@ -78,3 +78,11 @@ def test_views_are_what_get_gives_without_a_copy(tmp_path: Path) -> None:
         assert replace(found, height=1).width == 640
         with pytest.raises(DataError, match="no features for image 'coco:2'"):
             view("coco:2")
+
+
+def test_pictures_without_regions_in_either_store_are_equal(tmp_path: Path) -> None:
+    nothing = RegionFeatures(ImageId("coco:2"), np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32), 480, 640)
+    a, b = (make(tmp_path / name, GIVEN, nothing) for name in "ab")
+    found = compare(a, b)
+    assert (found["equal"], found["iou"]) == (2, 1.0)
+    assert compare_image(GIVEN, replace(nothing, image_id=GIVEN.image_id)).iou == 0.0

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.models import straightforward
 from vltool.errors import ConfigError
+from vltool.models import co_attention_layer, products
 from vltool.models.dense_coattention import DenseCoattentionLayer
 from vltool.structures import JointState
 
@@ -29,39 +31,13 @@ def widen(state: JointState, *, words: int, regions: int) -> JointState:
     )
 
 
-def attend_the_long_way(
-    queries: Tensor, values: Tensor, mask: Tensor, query_map: Tensor, value_map: Tensor, slots: Tensor, num_maps: int
-) -> Tensor:
-    """One sequence attending to another: an affinity of its own, a weighted sum per head, then their mean."""
-    everything = torch.cat([slots.expand(len(values), -1, -1), values], dim=1)
-    projected_queries, projected_values = queries @ query_map.T, everything @ value_map.T
-    allowed = torch.cat([torch.ones(len(values), len(slots), dtype=torch.bool), mask], dim=1)
-    head_width = queries.shape[-1] // num_maps
-    sums = []
-    for head in range(num_maps):
-        columns = slice(head * head_width, (head + 1) * head_width)
-        affinity = projected_queries[..., columns] @ projected_values[..., columns].transpose(1, 2) / head_width**0.5
-        sums.append(affinity.masked_fill(~allowed[:, None], -torch.inf).softmax(dim=-1) @ everything)
-    return torch.stack(sums).mean(dim=0)
-
-
-def the_long_way(layer: DenseCoattentionLayer, state: JointState) -> tuple[Tensor, Tensor]:
-    """Eq. 1-3 as they stand: two affinities, a weighted sum per head, and a concatenation."""
-    words, regions = layer.affinity_words.weight, layer.affinity_regions.weight
-    text, image, maps = state.text, state.image, layer.num_maps
-    to_words = attend_the_long_way(text, image, state.region_mask, words, regions, layer.memory_regions, maps)
-    to_regions = attend_the_long_way(image, text, state.token_mask, regions, words, layer.memory_words, maps)
-    new_text = torch.relu(layer.fuse_words(torch.cat([text, to_words], dim=-1))) + text
-    new_image = torch.relu(layer.fuse_regions(torch.cat([image, to_regions], dim=-1))) + image
-    return new_text, new_image
-
-
 @pytest.mark.parametrize(("num_maps", "slots"), [(1, 0), (2, 2), (4, 3), (8, 1)])
 def test_layer_is_the_long_way_with_its_gradients(state: JointState, num_maps: int, slots: int) -> None:
     layer = make_layer(num_maps=num_maps, slots=slots)
     inputs = [state.text.requires_grad_(), state.image.requires_grad_(), *layer.parameters()]
     results = []
-    for text, image in ((layer(state).text, layer(state).image), the_long_way(layer, state)):
+    for given in (layer(state), straightforward.layer(layer, state)):
+        text, image = given.text, given.image
         loss = (text.sin() * state.token_mask[..., None]).sum() + (image.cos() * state.region_mask[..., None]).sum()
         gradients = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
         results.append([text, image, *gradients])
@@ -73,21 +49,76 @@ def test_the_side_that_is_projected_does_not_matter(state: JointState) -> None:
     layer = make_layer()
     one_region = replace(state, image=state.image[:, :1], region_mask=state.region_mask[:, :1])
     for given in (state, one_region):  # more regions than words, and fewer
-        result, expected = layer(given), the_long_way(layer, given)
-        torch.testing.assert_close((result.text, result.image), expected, rtol=0, atol=1e-12)
+        result, expected = layer(given), straightforward.layer(layer, given)
+        torch.testing.assert_close(result.text, expected.text, rtol=0, atol=1e-12)
+        torch.testing.assert_close(result.image, expected.image, rtol=0, atol=1e-12)
 
 
-def test_gradients_are_finite_differences(state: JointState) -> None:
-    layer = make_layer(width=4)
-    text, image = state.text[:2, :3, :4].clone().requires_grad_(), state.image[:2, :2, :4].clone().requires_grad_()
+@pytest.mark.parametrize(("num_words", "num_regions", "slots"), [(3, 2, 2), (2, 3, 1), (2, 2, 0)])
+def test_gradients_are_finite_differences(state: JointState, num_words: int, num_regions: int, slots: int) -> None:
+    layer = make_layer(width=4, slots=slots)
+    text = state.text[:2, :num_words, :4].clone().requires_grad_()
+    image = state.image[:2, :num_regions, :4].clone().requires_grad_()
     names = [name for name, _ in layer.named_parameters()]
 
     def run(text: Tensor, image: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        given = JointState(text, image, state.token_mask[:2, :3], state.region_mask[:2, :2])
+        given = JointState(text, image, state.token_mask[:2, :num_words], state.region_mask[:2, :num_regions])
         result = torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (given,))
         return result.text, result.image
 
     assert torch.autograd.gradcheck(run, (text, image, *layer.parameters()))
+
+
+def test_gradients_with_dropout_are_finite_differences(state: JointState) -> None:
+    layer = make_layer(width=4).train()
+    text, image = state.text[:2, :3, :4].clone().requires_grad_(), state.image[:2, :4, :4].clone().requires_grad_()
+
+    def run(text: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        torch.manual_seed(5)
+        result = layer(JointState(text, image, state.token_mask[:2, :3], state.region_mask[:2, :4]))
+        return result.text, result.image
+
+    assert torch.autograd.gradcheck(run, (text, image))
+
+
+def test_float32_products_of_either_library_agree(state: JointState, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for by_onednn in (False, True):
+        monkeypatch.setattr(products, "MKL_IS_SLOW", by_onednn)
+        layer = make_layer().float()
+        text, image = state.text.float().requires_grad_(), state.image.float().requires_grad_()
+        result = layer(JointState(text, image, state.token_mask, state.region_mask))
+        loss = result.text.sin().sum() + result.image.cos().sum()
+        results.append([result.text, *torch.autograd.grad(loss, [text, image, *layer.parameters()])])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_layer_is_the_layer(state: JointState) -> None:
+    layer = make_layer().float()
+    inputs = state.text.float().requires_grad_(), state.image.float().requires_grad_()
+
+    def run(text: Tensor, image: Tensor) -> Tensor:
+        result = layer(JointState(text, image, state.token_mask, state.region_mask))
+        return result.text.sin().sum() + result.image.cos().sum()
+
+    plain, compiled = run(*inputs), torch.compile(run, backend="aot_eager")(*inputs)
+    torch.testing.assert_close(compiled, plain)
+    for ours, theirs in zip(torch.autograd.grad(compiled, inputs), torch.autograd.grad(plain, inputs), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    torch.compile(run, backend="aot_eager")(*inputs)
+    layer.train()
+    assert torch.compile(run, backend="aot_eager")(*inputs).isfinite()
+
+
+def test_held_weights_are_cast_once_and_let_go(state: JointState, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, packed = make_layer(), []
+    pack = co_attention_layer.pack
+    monkeypatch.setattr(co_attention_layer, "pack", lambda *given: packed.append(1) or pack(*given))
+    expected = layer(state).text
+    layer.held_weights = {}
+    assert torch.equal(layer(state).text, expected) and torch.equal(layer(state).text, expected)
+    assert len(packed) == 2
 
 
 def test_more_padding_changes_nothing(state: JointState) -> None:

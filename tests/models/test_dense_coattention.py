@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.models import straightforward
 from vltool.errors import ConfigError
 from vltool.models.dense_coattention import DenseCoattentionEncoder
 from vltool.models.encoder import Encoder
@@ -50,6 +51,65 @@ def test_shared_projections_have_the_gradients_of_the_plain_layers(make_encoder:
         loss = state.text[state.token_mask].sin().sum() + state.image[state.region_mask].cos().sum()
         gradients.append(torch.autograd.grad(loss, parameters))
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_rows", [3, 5])  # each row by itself; rows that share images, projected once
+def test_encoder_is_the_straightforward_one_with_its_gradients(
+    make_encoder: MakeEncoder, batch: Batch, num_rows: int
+) -> None:
+    encoder = make_encoder(train_word_vectors=True)
+    batch = replace(batch, rows=batch.rows[:num_rows])
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    results = []
+    for state in (encoder(batch, level=3), straightforward.encode(encoder, batch, level=3)):
+        text, image = state.text[state.token_mask], state.image[state.region_mask]
+        gradients = torch.autograd.grad(text.sin().sum() + image.cos().sum(), parameters)
+        results.append([text, image, *gradients])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("num_rows", [2, 5])
+def test_gradients_are_finite_differences(make_encoder: MakeEncoder, batch: Batch, num_rows: int) -> None:
+    encoder = make_encoder(width=4, lstm_width=3, num_levels=2)
+    batch = replace(batch, rows=batch.rows[:num_rows], regions=batch.regions.requires_grad_())
+    names, parameters = zip(*((n, p) for n, p in encoder.named_parameters() if p.requires_grad), strict=True)
+
+    def run(regions: torch.Tensor, *parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        given = replace(batch, regions=regions)
+        state = torch.func.functional_call(encoder, dict(zip(names, parameters, strict=True)), (given,), {"level": 2})
+        return state.text[state.token_mask], state.image[state.region_mask]
+
+    assert torch.autograd.gradcheck(run, (batch.regions, *parameters), fast_mode=True)
+
+
+def test_rows_of_shared_sides_are_those_of_a_batch(make_encoder: MakeEncoder, batch: Batch) -> None:
+    encoder = make_encoder()
+    images, sentences = encoder.sides(batch)
+    for rows in (batch.rows, batch.rows[:1]):
+        state, expected = encoder.row_states(images, sentences, rows, level=2), encoder(batch, level=2)
+        torch.testing.assert_close(state.text, expected.text[: len(rows)], rtol=0, atol=1e-12)
+        torch.testing.assert_close(state.image, expected.image[: len(rows)], rtol=0, atol=1e-12)
+
+
+def test_weights_are_held_within_the_context_alone(make_encoder: MakeEncoder, batch: Batch) -> None:
+    encoder = make_encoder()
+    before = encoder(batch, level=3).text
+    with encoder.holding_weights():
+        assert torch.equal(encoder(batch, level=3).text, before)
+        assert all(layer.held_weights for layer in list(encoder.levels)[1:])
+    with torch.no_grad():
+        encoder.levels[2].fuse_words.weight.mul_(2)
+    assert not torch.equal(encoder(batch, level=3).text, before)
+
+
+def test_depth_of_the_lstm_and_initialisation_are_options(make_encoder: MakeEncoder) -> None:
+    assert len(make_encoder(lstm_layers=3).read_sentences.lstm.forward_layers) == 3
+    uniform, normal = make_encoder(width=64), make_encoder(width=64, initialization="glorot_normal")
+    limit = (6 / 128) ** 0.5
+    assert uniform.levels[0].affinity_words.weight.abs().max() <= limit
+    assert normal.levels[0].affinity_words.weight.abs().max() > limit
+    assert not torch.equal(uniform.levels[0].memory_words, normal.levels[0].memory_words)
 
 
 def test_more_padding_changes_nothing(make_encoder: MakeEncoder, batch: Batch) -> None:

@@ -33,6 +33,16 @@ def test_same_seed_same_mask_and_another_each_time() -> None:
     assert torch.equal(dropout(features), first) and not torch.equal(first, second)
 
 
+def test_dropping_in_place_is_the_same_dropout_before_its_scale() -> None:
+    dropout, features = Dropout(0.3), torch.rand(50, 21)
+    torch.manual_seed(3)
+    expected = dropout(features)
+    torch.manual_seed(3)
+    scale = dropout.drop_(features)
+    torch.testing.assert_close(features * scale, expected)
+    assert dropout.eval().drop_(features) == 1.0
+
+
 def test_evaluation_leaves_everything() -> None:
     features = torch.randn(10)
     assert Dropout(0.9).eval()(features) is features

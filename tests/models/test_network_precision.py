@@ -26,3 +26,9 @@ def test_products_are_made_in_it(precision: str, dtype: torch.dtype) -> None:
 def test_another_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"precision 'half' is not known.*auto, float32, bfloat16"):
         compute_in("half", "cpu")
+
+
+def test_float16_is_for_gpus() -> None:
+    assert resolve_precision("float16", "cuda") == "float16"
+    with pytest.raises(ConfigError, match="float16 needs a GPU, the device is cpu"):
+        compute_in("float16", "cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -129,7 +130,8 @@ def report_pid_and_wait(path: str) -> None:
     time.sleep(60)
 
 
-def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_at_once_with_a_parent_that_is_killed_or_interrupted(tmp_path: Path, number: int) -> None:
     path = tmp_path / "pid"
     code = (
         "from tests.search.test_search import report_pid_and_wait; from vltool.engines.local import LocalEngine\n"
@@ -138,12 +140,12 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_until(path.exists)
     finally:
-        parent.kill()
-        parent.wait()
+        parent.send_signal(number)
+        parent.wait(timeout=30)
     worker = int(path.read_text())
     wait_until(lambda: not alive(worker))
 

@@ -11,7 +11,7 @@ from vltool.datasets.records import CaptionRecord
 from vltool.errors import ConfigError
 from vltool.registry import TASKS
 from vltool.structures import ImageId
-from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others
+from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others, wrong_pairs
 from vltool.tasks.grounding import token_spans
 
 
@@ -50,6 +50,18 @@ def test_unknown_options_are_refused_with_the_known_ones(name: str) -> None:
         task_class(name, {}, options={"negativs": 1})
 
 
+@pytest.mark.parametrize("name", ["caption_retrieval", "vqa"])
+def test_score_maps_and_hidden_widths_are_options(name: str) -> None:
+    model, prepared, _ = miniature_model()
+    task = prepared.tasks[name]
+    assert task.build_decoder(model.encoder, dropout=0).summarize_words.scores.weight.shape == (4, 16)
+    chosen = type(task)(name, {}, options={"num_score_maps": 2, "summary_hidden_width": 5})
+    chosen.pool = getattr(task, "pool", None)  # type: ignore[attr-defined]
+    assert chosen.build_decoder(model.encoder, dropout=0).summarize_words.scores.weight.shape == (2, 5)
+    with pytest.raises(ConfigError, match="num_score_maps"):
+        type(task)(name, {}, options={"num_score_maps": 0})
+
+
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_ignorance_is_in_percent(name: str) -> None:
     _, prepared, batching = miniature_model()
@@ -73,8 +85,9 @@ def test_negatives_never_share_the_picture_of_the_positive() -> None:
 
 def test_others_are_equally_likely() -> None:
     images = np.array([0, 0, 1, 2])
+    wrong = wrong_pairs(images, np.arange(4))
     generator = np.random.default_rng(0)
-    drawn = np.stack([draw_others(images, generator) for _ in range(4000)])
+    drawn = np.stack([draw_others(wrong, generator) for _ in range(4000)])
     shares = np.stack([(drawn == other).mean(axis=0) for other in range(4)])  # (other, own)
     expected = np.array(
         [[0, 0, 1 / 3, 1 / 3], [0, 0, 1 / 3, 1 / 3], [1 / 2, 1 / 2, 0, 1 / 3], [1 / 2, 1 / 2, 1 / 3, 0]]

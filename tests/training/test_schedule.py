@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from vltool.errors import ConfigError
 from vltool.structures import TaskPlan
 from vltool.training.joint import train_jointly
-from vltool.training.schedule import JointPlan, whole_shares
+from vltool.training.schedule import JointPlan, one_by_one, whole_shares
 
 
-def plan(task: str, num_updates: int, *, step_size: int = 10, first_stage: int = 0) -> TaskPlan:
-    return TaskPlan(task, 1, num_updates, 8, step_size, first_stage)
+def plan(task: str, num_updates: int, *, level: int = 1, step_size: int = 10, first_stage: int = 0) -> TaskPlan:
+    return TaskPlan(task, level, num_updates, 8, step_size, first_stage)
 
 
 def test_schedule_is_the_papers() -> None:
@@ -24,7 +24,7 @@ def test_schedule_is_the_papers() -> None:
         joint,
         batches={"a": iter(range(100)), "b": iter(range(100))},  # type: ignore[dict-item]
         update=lambda name, batch: seen.append(name),
-        after_cycle=lambda cycle: seen.append(str(cycle)),
+        after_cycle=lambda cycle: bool(seen.append(str(cycle))),  # type: ignore[func-returns-value]
     )
     assert seen == ["a", "a", "a", "b", "b", "0", "a", "a", "a", "b", "b", "1"]
     assert joint.num_cycles == 2
@@ -40,10 +40,60 @@ def test_starting_later_runs_only_the_later_cycles() -> None:
         joint,
         batches={"a": iter(range(9)), "b": iter(range(9))},  # type: ignore[dict-item]
         update=lambda name, batch: None,
-        after_cycle=cycles.append,
+        after_cycle=lambda cycle: bool(cycles.append(cycle)),  # type: ignore[func-returns-value]
         start_cycle=1,
     )
     assert cycles == [1]
+
+
+def test_starting_within_a_cycle_runs_what_is_left_of_it() -> None:
+    joint = JointPlan((plan("a", 6), plan("b", 4)), cycle_updates=5)
+    for done in range(11):
+        seen: list[str] = []
+        start = min(done // 5, 1)
+        train_jointly(
+            joint,
+            batches={"a": iter(range(9)), "b": iter(range(9))},  # type: ignore[dict-item]
+            update=lambda name, batch, seen=seen: seen.append(name),  # type: ignore[misc]
+            after_cycle=lambda cycle: False,
+            start_cycle=start,
+            skip=done - 5 * start,
+        )
+        assert seen == list("aaabbaaabb")[done:]
+        before = [joint.updates_of(name, before_cycle=start, skip=done - 5 * start) for name in "ab"]
+        assert before == [list("aaabbaaabb")[:done].count(name) for name in "ab"]
+
+
+def test_a_cycle_after_which_it_is_enough_is_the_last() -> None:
+    joint = JointPlan((plan("a", 20),), cycle_updates=5)
+    seen: list[str] = []
+    train_jointly(
+        joint,
+        batches={"a": iter(range(99))},  # type: ignore[dict-item]
+        update=lambda name, batch: seen.append(name),
+        after_cycle=lambda cycle: cycle == 1,
+    )
+    assert len(seen) == 10
+
+
+def test_the_curriculum_goes_from_single_tasks_to_pairs_to_all() -> None:
+    """Section 4.1: "training first on single tasks, then on pairs of tasks, and finally on all tasks"."""
+    tasks = one_by_one((plan("high", 12, level=3), plan("low", 12, level=1), plan("middle", 12, level=2)))
+    assert [task.task for task in tasks] == ["high", "low", "middle"]
+    joint = JointPlan(tasks, cycle_updates=6)
+    assert [{task.name: task.updates_per_cycle for task in joint.tasks_in(cycle)} for cycle in range(6)] == [
+        {"low": 6},
+        {"low": 6},
+        {"low": 3, "middle": 3},
+        {"low": 3, "middle": 3},
+        {"high": 2, "low": 2, "middle": 2},
+        {"high": 2, "low": 2, "middle": 2},
+    ]
+
+
+def test_stages_written_into_the_plan_are_kept() -> None:
+    tasks = (plan("a", 10, first_stage=1), plan("b", 10))
+    assert one_by_one(tasks) == tasks
 
 
 def test_tasks_join_in_their_stage() -> None:

@@ -1,7 +1,7 @@
 """The command line: every command by name, and what happens to errors.
 
 Exit code 0: done. 1: a bug of ours, with its traceback. 2: something the user can fix. 3: finished, but some
-items failed.
+items failed. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vltool.cli import (
     train_joint,
     world,
 )
-from vltool.errors import VltoolError
+from vltool.errors import Interrupted, VltoolError
 
 app = typer.Typer(
     name="vltool",
@@ -75,6 +75,9 @@ def main() -> None:
     """Run the command line; a VltoolError is a message and exit code 2."""
     try:
         app()
+    except Interrupted as error:
+        sys.stderr.write(f"vltool: {error}\n")
+        sys.exit(130)
     except VltoolError as error:
         sys.stderr.write(f"vltool: {error}\n")
         sys.exit(2)

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+SECONDS_BETWEEN_LINES = 15.0
+
 
 class Console:
     """Tells a person how a run goes. On a terminal a bar with the time left, elsewhere a line now and then."""
@@ -21,6 +23,7 @@ class Console:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._shown = 0.0
+        self._began: tuple[float, int] | None = None  # when a row of progress began, and where
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -30,9 +33,7 @@ class Console:
         if self.quiet:
             return
         if not self.rich.is_terminal:
-            if done >= total or time.monotonic() - self._shown > 15:
-                self._shown = time.monotonic()
-                self.say(f"  {label}: {done:,} of {total:,}")
+            self._say_now_and_then(label, done, total)
             return
         if self._bar is None:
             columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -46,6 +47,17 @@ class Console:
         if done >= total:
             self.close()
 
+    def _say_now_and_then(self, label: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._began is None or self._began[1] > done:  # the first of a row
+            self._began = (now, done)
+        if done < total and now - self._shown < SECONDS_BETWEEN_LINES:
+            return
+        self._shown = now
+        since, before = self._began
+        left = time_left(now - since, done - before, total - done)
+        self.say(f"  {label}: {done:,} of {total:,}" + (f", {left} left" if left else ""))
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
@@ -58,6 +70,17 @@ class Console:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def time_left(seconds: float, done: int, to_do: int) -> str:
+    """How long `to_do` more take if `done` took `seconds`, as 2 h 05 min, 7 min or 40 s; empty if nobody knows."""
+    if done < 1 or to_do < 1 or seconds < 1:
+        return ""
+    left = seconds / done * to_do
+    if left < 60:
+        return f"{left:.0f} s"
+    hours, minutes = divmod(round(left / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def print_json(value: Any) -> None:

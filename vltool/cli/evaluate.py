@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from vltool.cli.console import Console, print_json, print_table
-from vltool.cli.options import Json, TaskNames
+from vltool.cli.options import Json, Precision, TaskNames
 
 
 def command(
@@ -18,9 +19,12 @@ def command(
     allow_contaminated: Annotated[
         bool, typer.Option("--allow-contaminated", help="Score pictures that trained the checkpoint, and say so.")
     ] = False,
+    precision: Precision = None,
     json: Json = False,
 ) -> None:
-    """Score a checkpoint; refuses a split whose pictures trained it. Leaves eval-SPLIT.json beside the checkpoint."""
+    """Score a checkpoint; refuses a split whose pictures trained it. Leaves eval-SPLIT.json beside the checkpoint
+    (of a checkpoint that is not the last one, eval-NAME-SPLIT.json).
+    """
     from vltool.config import from_dict
     from vltool.pipeline import write_json
     from vltool.training import checkpoint as checkpoints
@@ -29,6 +33,8 @@ def command(
 
     saved = checkpoints.load(checkpoint)
     config = from_dict(saved.run["config"], where=str(checkpoint))
+    if precision:
+        config = replace(config, training=replace(config.training, precision=precision))
     with Console() as console:
         inputs = load_inputs(config)
         scored = score_checkpoint(
@@ -41,7 +47,8 @@ def command(
         )
     contamination = contamination_of(scored)
     record = evaluation_record(checkpoint.parent.name, split, inputs, dict.fromkeys(scored, str(checkpoint)), scored)
-    write_json(checkpoint.parent / f"eval-{split}.json", {**record, "config": saved.run["config"]})
+    name = "eval" if checkpoint.name == "checkpoint" else f"eval-{checkpoint.name}"
+    write_json(checkpoint.parent / f"{name}-{split}.json", {**record, "config": saved.run["config"]})
     found: dict[str, Any] = {name: item.evaluation.scores for name, item in scored.items()}
     if json:
         facts = {"checkpoint": str(checkpoint), "split": split, "protocol": config.splits.protocol}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,3 +14,7 @@ Set = Annotated[
     typer.Option("--set", metavar="A.B=C", help="Override a value of the configuration; may be repeated."),
 ]
 TaskNames = Annotated[list[str] | None, typer.Option("--task", metavar="TASK", help="Only this task; may be repeated.")]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"] | None,
+    typer.Option(help="Number format of the network's products (training.precision); float16 on a GPU only."),
+]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from vltool.cli.options import Config, Json, Set, TaskNames
+from vltool.cli.options import Config, Json, Precision, Set, TaskNames
 from vltool.cli.stage_command import run_stage
 
 
-def command(config: Config, tasks: TaskNames = None, overrides: Set = None, json: Json = False) -> None:
+def command(
+    config: Config, tasks: TaskNames = None, precision: Precision = None, overrides: Set = None, json: Json = False
+) -> None:
     """Grid search per task on that task alone; writes one plan file and a table of trials."""
     from vltool.pipeline import forget_stage
     from vltool.stages import search_layers
@@ -19,7 +21,7 @@ def command(config: Config, tasks: TaskNames = None, overrides: Set = None, json
 
     run_stage(
         config,
-        overrides,
+        [*(overrides or []), *([f"training.precision={precision}"] if precision else [])],
         search_some if tasks else "search-layers",
         json=json,
         show=lambda found: (

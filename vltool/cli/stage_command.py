@@ -16,21 +16,26 @@ def run_stage(
     *,
     json: bool,
     show: Callable[[dict[str, Any]], list[str]],
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Counts of the stage; printed as JSON or by `show`.
 
-    run: the stage's name, to skip it where it is up to date, or what it does.
+    run: the stage's name, to skip it where it is up to date, or what it does. quiet: another process speaks and writes
+    for this one.
     """
     from vltool import pipeline
     from vltool.config import load
 
     config = load(config_path, overrides or [])
-    with Console() as console:
+    with Console(quiet=quiet) as console:
         if isinstance(run, str):
             counts = pipeline.run_stage(config, console, run).counts
         else:
             counts = run(config, console)
-            pipeline.write_config(config)
+    if quiet:
+        return counts
+    if not isinstance(run, str):
+        pipeline.write_config(config)
     if json:
         print_json(counts)
     else:

@@ -27,12 +27,16 @@ class LocalEngine:
         self.num_jobs = num_jobs or num_cores()
 
     def run(self, function: Callable[[JobT], ResultT], jobs: Sequence[JobT]) -> Iterator[Done[JobT, ResultT]]:
-        """Results as they come. An error of a job is given with it; a process that dies is a VltoolError."""
+        """Results as they come. An error of a job is given with it; a process that dies is a VltoolError.
+
+        Ctrl-C, or not asking for further results, ends the jobs under way.
+        """
         if not jobs:
             return
         workers = min(self.num_jobs, len(jobs))
         threads = max(1, num_cores() // workers)
         context = multiprocessing.get_context("spawn")  # forked processes would share the parent's torch threads
+        others = set(multiprocessing.active_children())
         with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(threads,)) as pool:
             waiting = {pool.submit(function, job): job for job in jobs}
             try:
@@ -44,6 +48,13 @@ class LocalEngine:
                             "little memory. Run the command again: it goes on where it stopped; fewer jobs at once help"
                         ) from error
                     yield Done(waiting[future], None if error else future.result(), error)
+            except (
+                KeyboardInterrupt,
+                GeneratorExit,
+            ):  # jobs go on from what they saved; waiting for their end could take hours
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()
+                raise
             finally:
                 for future in waiting:
                     future.cancel()

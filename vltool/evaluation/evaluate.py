@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vltool.engines.processes import ALONE, Processes
 from vltool.errors import DataError
 from vltool.evaluation.pair_scores import score_all_pairs
 from vltool.models.joint_model import JointModel
@@ -40,15 +41,22 @@ def evaluate(
     precision: str = "float32",
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Evaluation:
-    """Score `model` on `examples`. progress(done, total) is called as it goes."""
+    """Score `model` on `examples`. progress(done, total) is called as it goes.
+
+    Of several processes each scores its share (of the batches, or of the images to be paired), and all of them get
+    the same scores of everything.
+    """
     if not examples:
         raise DataError(f"tasks.{task.name}: there is nothing to evaluate. Name sources for this split")
     model.eval()
     if task.scoring == "all_pairs":
-        return _evaluate_pairs(model, task, examples, batching, precision, device, progress)
+        return _evaluate_pairs(model, task, examples, batching, precision, device, progress, processes)
     metric = task.new_metric()
-    for start in range(0, len(examples), batch_size):
+    starts = range(0, len(examples), batch_size)
+    own = processes.share_of(len(starts))
+    for start in starts[own.start : own.stop]:
         chosen = examples[start : start + batch_size]
         batch, rows = batching.batch(task, chosen)
         batch = batch.to(device)
@@ -57,6 +65,10 @@ def evaluate(
         metric.update(logits.float(), batch, chosen, rows)
         if progress:
             progress(min(start + batch_size, len(examples)), len(examples))
+    if processes.size > 1:
+        metric, *others = processes.gather(metric)
+        for other in others:
+            metric.extend(other)
     return Evaluation(metric.compute(), metric.predictions())
 
 
@@ -68,24 +80,24 @@ def _evaluate_pairs(
     precision: str,
     device: torch.device | str,
     progress: Progress | None,
+    processes: Processes,
 ) -> Evaluation:
     image_ids = tuple(dict.fromkeys(example.rows[0][0] for example in examples))
     place = {image_id: k for k, image_id in enumerate(image_ids)}
     caption_image = np.array([place[example.rows[0][0]] for example in examples])
-    regions, region_mask, boxes = batching.images(image_ids)
-    tokens, token_mask = batching.sentences([example.rows[0][1] for example in examples])
-    scores = score_all_pairs(
-        model,
-        task.name,
-        regions,
-        region_mask,
-        boxes,
-        tokens,
-        token_mask,
-        device=device,
-        precision=precision,
-        progress=progress,
-    )
+    own = processes.share_of(len(image_ids))
+    scores = np.empty((0, len(examples)), np.float32)
+    if own:
+        scores = score_all_pairs(
+            model,
+            task.name,
+            *batching.images(image_ids[own.start : own.stop]),
+            *batching.sentences([example.rows[0][1] for example in examples]),
+            device=device,
+            precision=precision,
+            progress=progress,
+        )
+    scores = np.concatenate(processes.gather(scores))
     best = scores.argmax(axis=0)
     predictions = [
         {"caption_id": example.example_id, "best_image": image_ids[k]}

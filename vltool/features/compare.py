@@ -97,7 +97,10 @@ def compare_image(a: RegionFeatures, b: RegionFeatures) -> ImageComparison:
         cosine = np.divide((left * right).sum(1), lengths, out=(left == right).all(1).astype(float), where=lengths > 0)
     if len(rows_a) and a.classes is not None and b.classes is not None:
         same_class = float((a.classes[rows_a] == b.classes[rows_b]).mean())
-    best = np.concatenate([iou.max(axis=1), iou.max(axis=0)]) if iou.size else np.zeros(1)
+    if not a.num_regions and not b.num_regions:
+        best = np.ones(1)  # they agree that there is nothing
+    else:
+        best = np.concatenate([iou.max(axis=1), iou.max(axis=0)]) if iou.size else np.zeros(1)
     return ImageComparison(
         image_id=a.image_id,
         regions_a=a.num_regions,
@@ -146,7 +149,11 @@ def summary(found: list[ImageComparison]) -> dict[str, Any]:
     def mean(name: str) -> float | None:
         return float(np.mean(values(name))) if values(name) else None
 
-    unchanged = [item for item in found if item.max_difference == 0 and item.pairs == item.regions_a == item.regions_b]
+    unchanged = [
+        item
+        for item in found
+        if item.pairs == item.regions_a == item.regions_b and (item.max_difference == 0 or not item.pairs)
+    ]
     return {
         "equal": len(unchanged),
         "regions": [sum(item.regions_a for item in found), sum(item.regions_b for item in found)],

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from vltool.errors import ConfigError
 from vltool.models.co_attention import AttentionMaps, behind_slots, both_softmaxes, head_affinity, mask_bias
+from vltool.models.co_attention_function import CoAttention, LayerWeights, PackedWeights, Settings, pack
 from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
+from vltool.models.precision import compute_dtype
 from vltool.structures import JointState
 
 
@@ -19,6 +21,8 @@ class DenseCoattentionLayer(nn.Module):
     One affinity per map between all words and all regions gives both attention maps. The maps are averaged first and
     attended with once, and W [s ; i'] is computed as W1 s + W2 i', both of which leave the numbers as they are.
     """
+
+    glorot_parameters = ("memory_words", "memory_regions")
 
     def __init__(self, width: int, *, num_maps: int = 4, num_memory_slots: int = 3, dropout: float = 0.3) -> None:
         super().__init__()
@@ -35,10 +39,8 @@ class DenseCoattentionLayer(nn.Module):
         self.fuse_words = nn.Linear(2 * width, width)  # W_S, b_S of eq. 2: [own ; attended]
         self.fuse_regions = nn.Linear(2 * width, width)  # W_I, b_I of eq. 3
         self.dropout = Dropout(dropout)
+        self.held_weights: dict[tuple[bool, torch.dtype], PackedWeights] | None = None  # see Encoder.holding_weights
         glorot_(self)
-        if num_memory_slots:
-            nn.init.xavier_uniform_(self.memory_words)
-            nn.init.xavier_uniform_(self.memory_regions)
 
     @property
     def num_memory_slots(self) -> int:
@@ -46,11 +48,33 @@ class DenseCoattentionLayer(nn.Module):
 
     def forward(self, state: JointState) -> JointState:
         """text (N, T, d) and image (N, R, d) -> the same shapes, one level up."""
-        words, regions = self._projected(state)
-        word_weights, region_weights = self.averaged_maps(words, regions, state.token_mask, state.region_mask)
-        text = self._fuse(self.fuse_words, state.text, word_weights, state.image, self.memory_regions)
-        image = self._fuse(self.fuse_regions, state.image, region_weights, state.text, self.memory_words)
+        dtype = compute_dtype(state.text)
+        words = (state.text, mask_bias(state.token_mask, self.num_memory_slots))
+        regions = (state.image, mask_bias(state.region_mask, self.num_memory_slots))
+        words_are_shorter = state.text.shape[1] <= state.image.shape[1]
+        (x, bias_x), (y, bias_y) = (words, regions) if words_are_shorter else (regions, words)
+        weights = self._weights(words_are_shorter)
+        settings = Settings(self.num_maps, dtype, self.dropout.drop_)
+        with torch.autocast(x.device.type, enabled=False):
+            packed = self._packed(weights, words_are_shorter, dtype)
+            x, y = CoAttention.apply(settings, packed, (bias_x, bias_y), x, y, *weights)
+        text, image = (x, y) if words_are_shorter else (y, x)
         return JointState(text, image, state.token_mask, state.region_mask)
+
+    def _packed(self, weights: LayerWeights, words_are_shorter: bool, dtype: torch.dtype) -> PackedWeights:
+        held, key = self.held_weights, (words_are_shorter, dtype)
+        if held is not None and key in held:
+            return held[key]
+        packed = pack(LayerWeights(*(weight.detach() for weight in weights)), dtype)
+        if held is not None:
+            held[key] = packed
+        return packed
+
+    def _weights(self, words_are_shorter: bool) -> LayerWeights:
+        words = (self.affinity_words.weight, self.memory_words, self.fuse_words.weight, self.fuse_words.bias)
+        regions = (self.affinity_regions.weight, self.memory_regions, self.fuse_regions.weight, self.fuse_regions.bias)
+        x, y = (words, regions) if words_are_shorter else (regions, words)
+        return LayerWeights(*(part for pair in zip(x, y, strict=True) for part in pair))
 
     def attention(self, state: JointState) -> AttentionMaps:
         """Both attention maps of every head when this layer reads `state`, without the memory slots."""
@@ -83,19 +107,6 @@ class DenseCoattentionLayer(nn.Module):
         word_bias = mask_bias(token_mask, self.num_memory_slots)[:, None, :, None]
         region_bias = mask_bias(region_mask, self.num_memory_slots)[:, None, None, :]
         return both_softmaxes(affinity, word_bias, region_bias)
-
-    def _fuse(self, fuse: nn.Linear, own: Tensor, weights: Tensor, other: Tensor, memory: Tensor) -> Tensor:
-        """ReLU(W [own ; attended] + b) + own (eq. 2 and 3), with the shorter of the two sides projected by W2.
-
-        own (N, P, d), weights (N, P, M + Q), other (N, Q, d), memory (M, d) -> (N, P, d).
-        """
-        own_weight, attended_weight = fuse.weight.split(self.width, dim=1)  # W1, W2: (d, d) each
-        if other.shape[1] < own.shape[1]:
-            projected = behind_slots(F.linear(memory, attended_weight), F.linear(other, attended_weight))
-            attended = weights.to(projected.dtype) @ projected
-        else:
-            attended = F.linear(weights.to(other.dtype) @ behind_slots(memory, other), attended_weight)
-        return self.add_fused(own, F.linear(own, own_weight, fuse.bias) + attended)
 
     def add_fused(self, own: Tensor, fused: Tensor) -> Tensor:
         """ReLU(fused) + own, with dropout on what is added."""

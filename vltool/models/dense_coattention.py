@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +20,7 @@ from vltool.models.first_level import (
     prepare_regions,
     prepare_words,
 )
-from vltool.models.initialization import glorot_
+from vltool.models.initialization import Initialization, glorot_
 from vltool.models.sentence_reader import SentenceReader
 from vltool.structures import Batch, JointState
 
@@ -35,7 +37,8 @@ class DenseCoattentionEncoder(Encoder):
     class Options:
         """What a configuration may say about this encoder; section 3.2 and the authors' public code, except the last.
 
-        dropout: on fully connected layers, after their ReLU. train_word_vectors: they are frozen otherwise.
+        width: d. lstm_width: hidden units each way. dropout: on fully connected layers, after their ReLU; the
+        decoders' too. lstm_dropout: between the LSTM's layers. train_word_vectors: they are frozen otherwise.
         region_positions: add a learned linear map of the boxes to the regions; standardize_regions: shift and scale
         each feature by its mean and deviation over the training pictures. Both are ours, not the paper's.
         """
@@ -47,6 +50,8 @@ class DenseCoattentionEncoder(Encoder):
         dropout: float = 0.3
         lstm_dropout: float = 0.1
         lstm_width: int = 450
+        lstm_layers: int = 2
+        initialization: Initialization = "glorot_uniform"
         train_word_vectors: bool = False
         normalize_regions: bool = True
         region_positions: bool = False
@@ -67,6 +72,8 @@ class DenseCoattentionEncoder(Encoder):
         dropout: float = 0.3,
         lstm_dropout: float = 0.1,
         lstm_width: int = 450,
+        lstm_layers: int = 2,
+        initialization: Initialization = "glorot_uniform",
         train_word_vectors: bool = False,
         normalize_regions: bool = True,
         region_positions: bool = False,
@@ -74,6 +81,7 @@ class DenseCoattentionEncoder(Encoder):
     ) -> None:
         super().__init__()
         sizes = {"num_levels": num_levels, "width": width, "num_maps": num_maps, "lstm_width": lstm_width}
+        sizes["lstm_layers"] = lstm_layers
         for name, size in sizes.items():
             if size < 1:
                 raise ConfigError(f"{name} is {size}: an encoder needs at least 1.")
@@ -87,6 +95,7 @@ class DenseCoattentionEncoder(Encoder):
             word_vectors,
             width,
             lstm_width=lstm_width,
+            lstm_layers=lstm_layers,
             dropout=dropout,
             lstm_dropout=lstm_dropout,
             train_word_vectors=train_word_vectors,
@@ -104,6 +113,8 @@ class DenseCoattentionEncoder(Encoder):
             DenseCoattentionLayer(width, num_maps=num_maps, num_memory_slots=num_memory_slots, dropout=dropout)
             for _ in range(num_levels)
         )
+        if initialization != "glorot_uniform":  # which the parts draw from by themselves
+            glorot_(self, initialization)
 
     def embed_sentences(self, tokens: Tensor, token_mask: Tensor) -> Tensor:
         """S_0. tokens (V, T) long, token_mask (V, T), real words first -> (V, T, d)."""
@@ -133,16 +144,30 @@ class DenseCoattentionEncoder(Encoder):
         self.feature_mean.copy_(mean)
         self.feature_scale.copy_(deviation.clamp_min(1e-4))
 
-    def forward(self, batch: Batch, *, level: int) -> JointState:
-        """(S_level, I_level); where rows share images and sentences, level 1 projects each of those only once."""
-        self.check_level(level)
+    def sides(self, batch: Batch) -> tuple[PreparedSide, PreparedSide]:
+        """Where rows share images and sentences, with level 1's projections of them."""
         if len(batch.rows) <= max(len(batch.regions), len(batch.tokens)):
-            return super().forward(batch, level=level)
+            return super().sides(batch)
         images = self.prepare_images(batch.regions, batch.region_mask, batch.boxes)
-        sentences = self.prepare_sentences(batch.tokens, batch.token_mask)
-        image_of_row, sentence_of_row = batch.rows.unbind(dim=1)
-        state = first_level_of_rows(self._layer(1), images.take(image_of_row), sentences.take(sentence_of_row))
+        return images, self.prepare_sentences(batch.tokens, batch.token_mask)
+
+    def row_states(self, images: PreparedSide, sentences: PreparedSide, rows: Tensor, *, level: int) -> JointState:
+        if not images.projections:
+            return super().row_states(images, sentences, rows, level=level)
+        self.check_level(level)
+        state = first_level_of_rows(self._layer(1), images.take(rows[:, 0]), sentences.take(rows[:, 1]))
         return self.run_levels(state, level=level, start=1)
+
+    @contextmanager
+    def holding_weights(self) -> Iterator[None]:
+        layers = [self._layer(level) for level in range(1, self.num_levels + 1)]
+        for layer in layers:
+            layer.held_weights = {}
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.held_weights = None
 
     def attention_maps(self, batch: Batch, level: int) -> AttentionMaps:
         """The attention maps of layer `level` on the batch's N rows: (N, H, T, R) and (N, H, R, T)."""

@@ -7,6 +7,7 @@ every distinct image and sentence is embedded once, however many image-sentence 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -95,15 +96,7 @@ class Encoder(nn.Module):
 
     def embed(self, batch: Batch) -> JointState:
         """(S_0, I_0) of the batch's N rows; each distinct image and sentence is embedded once, then gathered."""
-        image_of_row, sentence_of_row = batch.rows.unbind(dim=1)
-        text = self.embed_sentences(batch.tokens, batch.token_mask)  # (V, T, text_width)
-        image = self.embed_images(batch.regions, batch.region_mask, batch.boxes)  # (U, R, image_width)
-        return JointState(
-            text=text.index_select(0, sentence_of_row),  # its backward is many times faster than that of text[...]
-            image=image.index_select(0, image_of_row),
-            token_mask=batch.token_mask[sentence_of_row],
-            region_mask=batch.region_mask[image_of_row],
-        )
+        return Encoder.row_states(self, *Encoder.sides(self, batch), batch.rows, level=0)
 
     def run_levels(self, state: JointState, *, level: int, start: int = 0) -> JointState:
         """(S_level, I_level) from (S_start, I_start): the levels start + 1 ... level, and none above (eq. 1).
@@ -117,7 +110,23 @@ class Encoder(nn.Module):
     def forward(self, batch: Batch, *, level: int) -> JointState:
         """(S_level, I_level) of the batch's N rows."""
         self.check_level(level)
-        return self.run_levels(self.embed(batch), level=level)
+        return self.row_states(*self.sides(batch), batch.rows, level=level)
+
+    def sides(self, batch: Batch) -> tuple[PreparedSide, PreparedSide]:
+        """Level 0 of the batch's distinct images and sentences, for any rows of them."""
+        image = self.embed_images(batch.regions, batch.region_mask, batch.boxes)
+        text = self.embed_sentences(batch.tokens, batch.token_mask)
+        return PreparedSide(image, batch.region_mask), PreparedSide(text, batch.token_mask)
+
+    def row_states(self, images: PreparedSide, sentences: PreparedSide, rows: Tensor, *, level: int) -> JointState:
+        """(S_level, I_level) of rows (N, 2) of what `sides` gave: which image, which sentence."""
+        images, sentences = images.take(rows[:, 0]), sentences.take(rows[:, 1])
+        state = JointState(sentences.features, images.features, sentences.mask, images.mask)
+        return self.run_levels(state, level=level)
+
+    def holding_weights(self) -> AbstractContextManager[object]:
+        """A context in which no weight changes, so that what is derived from them may be kept from call to call."""
+        return nullcontext()
 
     # Scoring every image with every sentence: what depends on one side alone is computed once.
 

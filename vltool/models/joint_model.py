@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from vltool.errors import ConfigError
-from vltool.models.encoder import Encoder
+from vltool.models.co_attention import at_least_float32
+from vltool.models.encoder import Encoder, PreparedSide
 from vltool.structures import Batch
 
+SCORED_AT_ONCE = 256
+"""Rows that are scored at once while a task chooses; what a CPU's caches like best."""
 
-class HasLoss(Protocol):
+
+class Learnable(Protocol):
     """What the joint model asks of a task."""
 
     @property
     def name(self) -> str: ...
+
+    def choose_rows(self, batch: Batch, score: Callable[[Tensor], Tensor]) -> Batch: ...
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor: ...
 
@@ -52,9 +59,37 @@ class JointModel(nn.Module):
         decoder = self.decoder(task_name)
         return decoder(self.encoder(batch, level=self.levels[task_name]), batch.inputs)
 
-    def loss(self, task: HasLoss, batch: Batch) -> Tensor:
-        """The task's loss on the batch, a scalar."""
-        return task.loss(self.logits(task.name, batch), batch)
+    def loss(self, task: Learnable, batch: Batch) -> Tensor:
+        """The task's loss on the rows that it chooses of the batch, a scalar in float32 at least.
+
+        Level 0 runs once for both the choosing and the learning.
+        """
+        decoder, level = self.decoder(task.name), self.levels[task.name]
+        with self.encoder.holding_weights():
+            images, sentences = self.encoder.sides(batch)
+
+            def score(rows: Tensor) -> Tensor:
+                return self._scores(decoder, level, images, sentences, rows)
+
+            batch = task.choose_rows(batch, score)
+            state = self.encoder.row_states(images, sentences, batch.rows, level=level)
+            return task.loss(at_least_float32(decoder(state, batch.inputs)), batch)
+
+    def _scores(
+        self, decoder: nn.Module, level: int, images: PreparedSide, sentences: PreparedSide, rows: Tensor
+    ) -> Tensor:
+        """Logits of rows (N, 2), as the decoder gives them, without gradient or dropout above level 0."""
+        was_training, kind = self.training, rows.device.type
+        self.eval()
+        # Weights that autocast casts here have no gradient, and it would hand them to the learning pass.
+        cast_anew = torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False)
+        with torch.no_grad(), cast_anew:
+            found = [
+                decoder(self.encoder.row_states(images, sentences, chosen, level=level), {})
+                for chosen in rows.split(SCORED_AT_ONCE)
+            ]
+        self.train(was_training)
+        return torch.cat(found).float()
 
     def _check_task(self, task_name: str) -> None:
         if task_name not in self.decoders:

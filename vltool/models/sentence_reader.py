@@ -102,6 +102,7 @@ class SentenceReader(nn.Module):
         width: int,
         *,
         lstm_width: int = 450,
+        lstm_layers: int = 2,
         dropout: float = 0.3,
         lstm_dropout: float = 0.1,
         train_word_vectors: bool = False,
@@ -109,7 +110,7 @@ class SentenceReader(nn.Module):
         super().__init__()
         self.word_vectors = nn.Embedding.from_pretrained(word_vectors.clone(), freeze=not train_word_vectors)
         vector_width = word_vectors.shape[1]
-        self.lstm = BidirectionalLstm(vector_width, lstm_width, dropout=lstm_dropout)
+        self.lstm = BidirectionalLstm(vector_width, lstm_width, num_layers=lstm_layers, dropout=lstm_dropout)
         self.dropout = Dropout(dropout)
         self.project = nn.Linear(2 * lstm_width + vector_width, width)
         glorot_(self)

@@ -130,7 +130,8 @@ def read_trainings(folder: Path) -> list[Training]:
 def read_training(folder: Path) -> Training:
     """One training's log and result; its plan also from the checkpoint while it is not finished."""
     finished = _read_json(folder / "result.json")
-    identity = finished["identity"] if finished else _read_json(folder / "checkpoint" / "run.json")
+    source = finished or _read_json(folder / "checkpoint" / "run.json") or {}
+    identity = source.get("identity")
     result = finished["result"] if finished else {}
     return Training(
         name=folder.name,

@@ -1,17 +1,18 @@
 """Caption retrieval: is this sentence about this picture (section 3.3.1 of the paper, equation 7).
 
 Training rows are the true pair and, for each of `negatives`, the picture with another caption of the batch and
-the caption with another picture of the batch; a negative never shares the picture of the positive. The paper is
-silent on negatives: see docs/decisions/retrieval_negatives.md.
+the caption with another picture of the batch; a negative is never a true pair itself. They are drawn at random, or
+are the hardest of `pool` that are. The paper is silent on negatives: see docs/decisions/retrieval_negatives.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 
 from vltool.datasets.records import CaptionRecord
 from vltool.metrics.ignorance import chance_recall
@@ -31,10 +32,19 @@ class CaptionRetrieval(Task[CaptionRecord]):
 
     @dataclass(frozen=True)
     class Options:
-        """negatives: of each kind, per true pair. loss: logistic on every pair, or a softmax over a pair's rivals."""
+        """What a configuration may say about this task.
 
-        negatives: int = 2
+        negatives: of each kind, per true pair. negatives_kind: drawn at random, or the best-scored of `pool` drawn
+        ones. loss: logistic on every pair, or a softmax over a pair's rivals. num_score_maps: K of equation 5.
+        summary_hidden_width: hidden units of the summary networks; None is d.
+        """
+
+        negatives: NonNegativeInt = 2
+        negatives_kind: Literal["random", "hard"] = "random"
+        pool: PositiveInt = 8
         loss: Literal["logistic", "softmax"] = "logistic"
+        num_score_maps: PositiveInt = 4
+        summary_hidden_width: PositiveInt | None = None
 
     def example(self, record: CaptionRecord) -> Example:
         return Example(record.caption_id, ((record.image_id, record.text),), None)
@@ -42,18 +52,57 @@ class CaptionRetrieval(Task[CaptionRecord]):
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.matching import MatchingDecoder
 
-        return MatchingDecoder(encoder.text_width, encoder.image_width, dropout=dropout)
+        return MatchingDecoder(
+            encoder.text_width,
+            encoder.image_width,
+            num_maps=self.options.num_score_maps,
+            summary_hidden_width=self.options.summary_hidden_width,
+            dropout=dropout,
+        )
 
     def pair_rows(self, images: np.ndarray, sentences: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
         rows = super().pair_rows(images, sentences, generator)
-        if generator is None or self.options.negatives == 0 or len(np.unique(images)) < 2:
+        wrong = wrong_pairs(images, sentences)  # (B, B)
+        if generator is None or self.options.negatives == 0 or not (wrong.any(axis=0) & wrong.any(axis=1)).all():
             return rows
-        others = np.stack([draw_others(images, generator) for _ in range(2 * self.options.negatives)])
-        for k, other in enumerate(others):
-            own_image = k % 2 == 0  # the picture with another caption, or the caption with another picture
-            pair = (images, sentences[other]) if own_image else (images[other], sentences)
-            rows = np.concatenate([rows, np.stack(pair, axis=-1)[:, None, :]], axis=1)
-        return rows
+        if self.options.negatives_kind == "hard":
+            captions, pictures = self._candidates(wrong, images, sentences, generator)  # (B, pool) each
+        else:
+            # Captions and pictures in turn, each by a draw of its own.
+            drawn = [draw_others(wrong.T if k % 2 else wrong, generator) for k in range(2 * self.options.negatives)]
+            captions, pictures = np.stack(drawn[::2], axis=1), np.stack(drawn[1::2], axis=1)
+        pairs = np.stack(
+            [
+                np.stack(np.broadcast_arrays(images[:, None], sentences[captions]), axis=-1),
+                np.stack(np.broadcast_arrays(images[pictures], sentences[:, None]), axis=-1),
+            ],
+            axis=2,
+        )  # (B, negatives, 2 kinds, 2)
+        return np.concatenate([rows, pairs.reshape(len(rows), -1, 2)], axis=1)
+
+    def _candidates(
+        self, wrong: np.ndarray, images: np.ndarray, sentences: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Other captions and other pictures of each example, no caption or picture twice: (B, pool) each, or fewer."""
+        allowed = wrong & first_of_each(sentences), wrong.T & first_of_each(images)
+        pool = min(self.options.pool, *(int(kind.sum(axis=1).min()) for kind in allowed))
+        captions, pictures = (draw_several(kind, pool, generator) for kind in allowed)
+        return captions, pictures
+
+    def choose_rows(self, batch: Batch, score: Callable[[Tensor], Tensor]) -> Batch:
+        """With hard negatives, the true pairs and, of each kind, the candidates that the network scores best."""
+        rows = batch.rows.view(batch.num_examples, -1, 2)
+        if self.options.negatives_kind != "hard" or rows.shape[1] == 1:
+            return batch
+        candidates = rows[:, 1:]
+        scores = score(candidates.flatten(0, 1)).view(batch.num_examples, -1, 2)  # (B, pool, kinds)
+        best = scores.argsort(dim=1, descending=True, stable=True)[:, : self.options.negatives]
+        by_kind = candidates.unflatten(1, (-1, 2))  # (B, pool, kinds, 2)
+        hardest = by_kind.gather(1, best[..., None].expand(-1, -1, -1, 2)).flatten(1, 2)
+        chosen = rows.new_empty(len(rows), 1 + hardest.shape[1], 2)
+        chosen[:, :1], chosen[:, 1:] = rows[:, :1], hardest
+        relevance = batch.targets["relevance"][:, : chosen.shape[1]]
+        return replace(batch, rows=chosen.flatten(0, 1), targets={**batch.targets, "relevance": relevance})
 
     def tensors(
         self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
@@ -89,11 +138,27 @@ class CaptionRetrieval(Task[CaptionRecord]):
         return {**flat, "rsum": sum(flat.values())}
 
 
-def draw_others(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(B,): for each example another one of the batch that has another picture, each equally likely.
+def wrong_pairs(images: np.ndarray, sentences: np.ndarray) -> np.ndarray:
+    """(B, B) bool: whether the sentence of example j is no caption of the picture of example i, in this batch."""
+    true = np.zeros((images.max() + 1, sentences.max() + 1), dtype=bool)
+    true[images, sentences] = True
+    return ~true[images[:, None], sentences[None, :]]
 
-    images (B,) holds at least two different pictures.
-    """
-    different = images[:, None] != images[None, :]  # (B, B)
-    rank = (generator.random(len(images)) * different.sum(axis=1)).astype(np.int64)  # the how-manieth other
-    return (np.cumsum(different, axis=1) > rank[:, None]).argmax(axis=1)
+
+def first_of_each(values: np.ndarray) -> np.ndarray:
+    """(B,) bool: whether this is the first place of its value."""
+    first = np.zeros(len(values), dtype=bool)
+    first[np.unique(values, return_index=True)[1]] = True
+    return first
+
+
+def draw_others(allowed: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(B,): for each example another one that is allowed to it, each equally likely. allowed (B, B): at least one."""
+    rank = (generator.random(len(allowed)) * allowed.sum(axis=1)).astype(np.int64)  # the how-manieth of them
+    return (np.cumsum(allowed, axis=1) > rank[:, None]).argmax(axis=1)
+
+
+def draw_several(allowed: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """(B, count): for each example different others of those allowed to it, each choice equally likely."""
+    order = np.where(allowed, generator.random(allowed.shape), 2.0)
+    return order.argsort(axis=1, kind="stable")[:, :count]

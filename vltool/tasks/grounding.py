@@ -78,6 +78,9 @@ class VisualGrounding(Task[GroundedCaption]):
         losses = F.binary_cross_entropy_with_logits(logits[:, :, : correct.shape[-1]], correct, reduction="none")
         return (losses * asked).sum() / batch.inputs["phrase_mask"].sum()
 
+    def loss_terms(self, batch: Batch) -> int:
+        return int(batch.inputs["phrase_mask"].sum())
+
     def new_metric(self) -> Metric:
         return RecallMetric(self.options.boxes)
 
@@ -120,6 +123,10 @@ class RecallMetric(Metric):
                         "boxes": ranked[:10].round(2).tolist(),
                     }
                 )
+
+    def extend(self, other: RecallMetric) -> None:
+        self.rankings += other.rankings
+        self.listed += other.listed
 
     def compute(self) -> Scores:
         return grounding_scores(self.rankings, protocol=self.protocol)

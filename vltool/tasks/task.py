@@ -7,7 +7,7 @@ predictions by the official rule. It never sees the encoder's insides: a decoder
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -44,6 +44,10 @@ class Metric(ABC):
     @abstractmethod
     def compute(self) -> Scores:
         """All scores in percent."""
+
+    def extend(self, other: Any) -> None:
+        """Take what another metric of this kind collected from the examples after these: evaluation by processes."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be collected by several processes: give it `extend`")
 
     def predictions(self) -> list[dict[str, Any]]:
         """What was predicted, one JSON-able record an item, in the official submission's layout where one exists."""
@@ -108,6 +112,13 @@ class Task(ABC, Generic[RecordT]):
         """
         return np.stack([images, sentences], axis=-1)[:, None, :]
 
+    def choose_rows(self, batch: Batch, score: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with the rows that an update is to learn from: all of them, unless a task chooses by score.
+
+        score: rows (N, 2) -> what the decoder gives for them now, without gradient. Level 0 is not run again.
+        """
+        return batch
+
     @abstractmethod
     def tensors(
         self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
@@ -116,7 +127,11 @@ class Task(ABC, Generic[RecordT]):
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Scalar loss of one batch."""
+        """Scalar loss of one batch: a mean over its `loss_terms`."""
+
+    def loss_terms(self, batch: Batch) -> int:
+        """How many terms `loss` is the mean of; the parts of a batch that is computed in parts weigh by theirs."""
+        return batch.num_examples
 
     def new_metric(self) -> Metric:
         """A fresh metric for tasks scored example by example."""

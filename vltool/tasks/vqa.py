@@ -6,7 +6,10 @@ The pool and the soft targets come from training data only; scores are the offic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from pydantic import PositiveInt
 
 from vltool.datasets.records import QuestionRecord
 from vltool.errors import DataError
@@ -25,6 +28,14 @@ if TYPE_CHECKING:
 class VisualQuestionAnswering(Task[QuestionRecord]):
     main_metric = "accuracy"
     pool: AnswerPool | None = None
+
+    @dataclass(frozen=True)
+    class Options:
+        """num_score_maps: K of equation 5. Hidden widths of the summary networks and of equation 8; None is d."""
+
+        num_score_maps: PositiveInt = 4
+        summary_hidden_width: PositiveInt | None = None
+        hidden_width: PositiveInt | None = None
 
     def example(self, record: QuestionRecord) -> Example:
         return Example(str(record.question_id), ((record.image_id, record.question),), record)
@@ -63,7 +74,15 @@ class VisualQuestionAnswering(Task[QuestionRecord]):
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.answering import AnsweringDecoder
 
-        return AnsweringDecoder(encoder.text_width, encoder.image_width, len(self._pool()), dropout=dropout)
+        return AnsweringDecoder(
+            encoder.text_width,
+            encoder.image_width,
+            len(self._pool()),
+            hidden_width=self.options.hidden_width,
+            num_maps=self.options.num_score_maps,
+            summary_hidden_width=self.options.summary_hidden_width,
+            dropout=dropout,
+        )
 
     def tensors(
         self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
@@ -109,6 +128,9 @@ class AccuracyMetric(Metric):
     def update(self, logits: Tensor, batch: Batch, examples: Sequence[Example], rows: Sequence[RowView]) -> None:
         best = logits.argmax(-1).tolist()
         self.answered += [(example, self.pool.answers[k]) for example, k in zip(examples, best, strict=True)]
+
+    def extend(self, other: AccuracyMetric) -> None:
+        self.answered += other.answered
 
     def compute(self) -> Scores:
         return _accuracy(self.answered)

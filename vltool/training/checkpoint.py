@@ -1,6 +1,6 @@
 """Checkpoints: a folder of safetensors and JSON, never a pickle, that is whole or not there.
 
-cycle-000040/
+checkpoint/               the last one; checkpoint-00000340/ and so on: those before it, by number of updates, if kept
   model.safetensors       the joint model's parameters and buffers by name
   optimizer.safetensors   Adam's state, "<number of the parameter>.<name>"
   run.json                everything needed to rebuild the model and to prove what trained it
@@ -66,8 +66,18 @@ class Checkpoint:
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def save(folder: Path, model: nn.Module, run: dict[str, Any], *, optimizer: torch.optim.Optimizer | None) -> None:
-    """Write a checkpoint to `folder`, all of it or none: written beside, flushed, then renamed into place."""
+def save(
+    folder: Path,
+    model: nn.Module,
+    run: dict[str, Any],
+    *,
+    optimizer: torch.optim.Optimizer | None,
+    keep_last: int = 1,
+) -> None:
+    """Write a checkpoint to `folder`, all of it or none: written beside, flushed, then renamed into place.
+
+    keep_last: of how many checkpoints in all; those before this one stay beside it, named by their updates.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(draft, ignore_errors=True)
@@ -84,19 +94,54 @@ def save(folder: Path, model: nn.Module, run: dict[str, Any], *, optimizer: torc
     (draft / "run.json").write_text(json.dumps({"format": FORMAT, **run}, indent=1), encoding="utf-8")
     for file in draft.iterdir():
         _flush(file)
+    recover(folder)
     before = _before(folder)
     if folder.exists():  # a folder cannot be replaced at once: the old one stays beside until the new one is there
-        shutil.rmtree(before, ignore_errors=True)
         os.replace(folder, before)
     os.replace(draft, folder)
     _flush(folder.parent)
-    shutil.rmtree(before, ignore_errors=True)
+    _put_aside(folder, num_updates=int(run.get("num_updates", 0)), keep=keep_last - 1)
 
 
 def recover(folder: Path) -> None:
-    """Put the checkpoint back that was there before a `save` that was killed between its two steps."""
-    if not folder.exists() and _before(folder).exists():
-        os.replace(_before(folder), folder)
+    """Finish what a `save` left that was killed between its steps: the checkpoint before it is not lost."""
+    before = _before(folder)
+    if before.exists() and not folder.exists():
+        os.replace(before, folder)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def kept_before(folder: Path) -> list[Path]:
+    """The checkpoints that were saved before the one in `folder` and kept, the oldest first."""
+    return sorted(
+        path for path in folder.parent.glob(f"{folder.name}-*") if path.name[len(folder.name) + 1 :].isdigit()
+    )
+
+
+def _put_aside(folder: Path, *, num_updates: int, keep: int) -> None:
+    """Name the checkpoint before this one by its updates, and remove those that are too many, or of a later update.
+
+    Later ones are there when a training goes on from an earlier checkpoint: they will come again.
+    """
+    before = _before(folder)
+    if before.exists() and keep > 0:
+        place = folder.with_name(f"{folder.name}-{int(load(before).run['num_updates']):08}")
+        _remove(place)
+        os.replace(before, place)
+    shutil.rmtree(before, ignore_errors=True)
+    earlier = [path for path in kept_before(folder) if int(path.name.rpartition("-")[2]) < num_updates]
+    for path in kept_before(folder):
+        if path not in earlier[max(0, len(earlier) - keep) :]:
+            _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; a kill half-way leaves none that looks whole."""
+    leaving = folder.with_name(f".{folder.name}.leaving")
+    shutil.rmtree(leaving, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, leaving)
+        shutil.rmtree(leaving)
 
 
 def _before(folder: Path) -> Path:

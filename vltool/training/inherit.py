@@ -13,7 +13,7 @@ from vltool.tasks.prepare import image_ids_of
 from vltool.training import checkpoint
 
 if TYPE_CHECKING:
-    from vltool.training.run import RunInputs
+    from vltool.training.inputs import RunInputs
 
 _OWN_WORDS = "word_vectors"
 

@@ -1,17 +1,106 @@
-"""Opens what a training, a search or an evaluation reads: the run's tasks, words and features, checked together."""
+"""What a training, a search or an evaluation reads: the run's tasks, words and features, checked together."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from vltool.config import RunConfig, from_dict
 from vltool.errors import DataError
+from vltool.evaluation.evaluate import Evaluation, evaluate
 from vltool.features.store import RegionStore
-from vltool.tasks.corpus import load_corpus
-from vltool.tasks.prepare import prepare_tasks, with_features
-from vltool.training.run import RunInputs
+from vltool.models.joint_model import JointModel
+from vltool.tasks.batching import Batching
+from vltool.tasks.corpus import Corpus, load_corpus
+from vltool.tasks.network import build_network
+from vltool.tasks.prepare import PreparedTasks, image_ids_of, prepare_tasks, with_features
+from vltool.training.memory import explaining_memory
+
+STATISTICS_PICTURES = 5000
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a training reads: its tasks' examples (only of pictures with features), words and features."""
+
+    config: RunConfig
+    prepared: PreparedTasks
+    corpus: Corpus
+    store: RegionStore
+
+    @property
+    def feature_dim(self) -> int:
+        return int(self.store.header["feature_dim"])
+
+    @property
+    def may_lack_val(self) -> bool:
+        """Whether the split protocol takes val sets away (training (ii) of the paper trains on one)."""
+        return self.config.splits.protocol == "paper-ii"
+
+    def batching(self) -> Batching:
+        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids)
+
+    def model(self, levels: Mapping[str, int], *, seed: int, new: bool = True) -> JointModel:
+        """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics."""
+        tasks = {name: self.prepared.tasks[name] for name in levels}
+        model = build_network(
+            self.config.encoder,
+            tasks,
+            levels,
+            vectors=self.corpus.vectors,
+            feature_dim=self.feature_dim,
+            seed=seed,
+        )
+        if new and model.encoder.wants_feature_statistics:
+            model.encoder.take_feature_statistics(*self.feature_statistics())
+        return model
+
+    def feature_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (D,) of each feature over the regions of the run's training pictures.
+
+        Of more than 5,000 pictures an evenly spaced 5,000 is read.
+        """
+        training = [example for splits in self.prepared.examples.values() for example in splits["train"]]
+        image_ids = sorted(image_ids_of(training))
+        chosen = image_ids[:: max(1, len(image_ids) // STATISTICS_PICTURES)]
+        total, squares, count = np.zeros(self.feature_dim), np.zeros(self.feature_dim), 0
+        for image_id in chosen:
+            features = self.store.get(image_id).features.astype(np.float64)
+            total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+
+    def evaluate(self, model: JointModel, name: str, split: str, **options: Any) -> Evaluation:
+        """Scores of `model` on one split of one task."""
+        with explaining_memory(
+            f"while {name} is scored", f"Lower evaluation.batch_size (now {self.config.evaluation.batch_size})"
+        ):
+            return evaluate(
+                model,
+                self.prepared.tasks[name],
+                self.prepared.examples[name][split],
+                self.batching(),
+                batch_size=self.config.evaluation.batch_size,
+                precision=self.config.training.precision,
+                device=pick_device(self.config.training.device),
+                **options,
+            )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a configuration; auto: a GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 def text_folder(config: RunConfig) -> Path:

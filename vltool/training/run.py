@@ -1,301 +1,316 @@
 """One training from start to finish: resumes from its last checkpoint, saves, evaluates on validation, proves its data.
 
 <folder>/
-  checkpoint/        the last saved state (training/checkpoint.py)
-  log.jsonl          losses and validation scores (training/run_log.py)
-  result.json        written when the training is finished
+  checkpoint/              the last saved state, and checkpoint-00000340/ … before it (training/checkpoint.py)
+  best/ best-<task>/       the best weights on validation data (training/standing.py)
+  log.jsonl tensorboard/   losses, speeds and validation scores (training/run_log.py)
+  result.json              written when the training is finished (training/result.py)
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from vltool.config import RunConfig, dump
-from vltool.errors import CheckpointError
-from vltool.evaluation.evaluate import Evaluation, evaluate
-from vltool.features.store import RegionStore
-from vltool.json_files import write_json
+from vltool.config import TrainingConfig
+from vltool.engines.processes import ALONE, Processes
+from vltool.errors import CheckpointError, ConfigError, Interrupted
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import resolve_precision
-from vltool.provenance import git_commit, versions
-from vltool.splits.audit import TrainedIds
 from vltool.structures import Batch
-from vltool.tasks.batching import Batching
-from vltool.tasks.corpus import Corpus
-from vltool.tasks.network import build_network
-from vltool.tasks.prepare import PreparedTasks, image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
-from vltool.training.inherit import inherit_weights, inherited_ids
+from vltool.training.compiled import compile_loss
+from vltool.training.identity import checkpoint_facts, differences, run_identity
+from vltool.training.inherit import inherit_weights
+from vltool.training.inputs import RunInputs, pick_device
 from vltool.training.joint import train_jointly
 from vltool.training.loader import TaskBatches
 from vltool.training.lock import only_process_in
+from vltool.training.memory import explaining_memory
+from vltool.training.meters import dump_meters, load_meters
+from vltool.training.result import TrainingResult, read_result, write_result
 from vltool.training.run_log import RunLog
 from vltool.training.schedule import JointPlan
+from vltool.training.standing import Standing
 from vltool.training.update import Updater
 
 Report = Callable[[dict[str, Any]], None]
-STATISTICS_PICTURES = 5000
+Stop = Callable[[], bool]
 
 
-@dataclass(frozen=True)
-class RunInputs:
-    """What a training reads: its tasks' examples (only of pictures with features), words and features."""
-
-    config: RunConfig
-    prepared: PreparedTasks
-    corpus: Corpus
-    store: RegionStore
-
-    @property
-    def feature_dim(self) -> int:
-        return int(self.store.header["feature_dim"])
-
-    @property
-    def may_lack_val(self) -> bool:
-        """Whether the split protocol takes val sets away (training (ii) of the paper trains on one)."""
-        return self.config.splits.protocol == "paper-ii"
-
-    def batching(self) -> Batching:
-        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids)
-
-    def model(self, levels: Mapping[str, int], *, seed: int, new: bool = True) -> JointModel:
-        """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics."""
-        tasks = {name: self.prepared.tasks[name] for name in levels}
-        model = build_network(
-            self.config.encoder,
-            tasks,
-            levels,
-            vectors=self.corpus.vectors,
-            feature_dim=self.feature_dim,
-            seed=seed,
-        )
-        if new and model.encoder.wants_feature_statistics:
-            model.encoder.take_feature_statistics(*self.feature_statistics())
-        return model
-
-    def feature_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (D,) of each feature over the regions of the run's training pictures.
-
-        Of more than 5,000 pictures an evenly spaced 5,000 is read.
-        """
-        training = [example for splits in self.prepared.examples.values() for example in splits["train"]]
-        image_ids = sorted(image_ids_of(training))
-        chosen = image_ids[:: max(1, len(image_ids) // STATISTICS_PICTURES)]
-        total, squares, count = np.zeros(self.feature_dim), np.zeros(self.feature_dim), 0
-        for image_id in chosen:
-            features = self.store.get(image_id).features.astype(np.float64)
-            total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
-        mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
-
-    def evaluate(self, model: JointModel, name: str, split: str, **options: Any) -> Evaluation:
-        """Scores of `model` on one split of one task."""
-        return evaluate(
-            model,
-            self.prepared.tasks[name],
-            self.prepared.examples[name][split],
-            self.batching(),
-            batch_size=self.config.evaluation.batch_size,
-            precision=self.config.training.precision,
-            device=pick_device(self.config.training.device),
-            **options,
-        )
+class _AskedToStop(Exception):
+    """Somebody wants the training to stop; everything is as after the last update."""
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a training ended. val: task → validation scores of the final weights."""
-
-    folder: Path
-    val: dict[str, Scores]
-    num_updates: int
-    seconds: float
-    seconds_waiting: float
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a configuration; auto: a GPU if there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def train(inputs: RunInputs, plan: JointPlan, folder: Path, *, report: Report | None = None) -> TrainingResult:
+def train(
+    inputs: RunInputs,
+    plan: JointPlan,
+    folder: Path,
+    *,
+    report: Report | None = None,
+    stop: Stop | None = None,
+    processes: Processes = ALONE,
+) -> TrainingResult:
     """Train by `plan` in `folder`, going on from its last checkpoint; a finished training returns at once.
 
-    report: called with every line of the log and with {"kind": "resumed"} or {"kind": "inherited"}. Raises StoreError
-    or CheckpointError if the folder belongs to another run, TrainingError if numbers stop being finite.
+    report: called with every line of the log, with {"kind": "update"} after every update, and once with "finished",
+    "resumed" or "inherited". stop: asked after every update; when it says yes, the state is saved and Interrupted
+    raised. processes: all of them must call this with the same arguments. Raises StoreError or CheckpointError if the
+    folder belongs to another run, TrainingError if numbers stop being finite or memory runs out.
     """
-    with only_process_in(folder):
-        return _train(inputs, plan, folder, report or (lambda line: None))
+    say = report or (lambda line: None)
+    check_settings(inputs.config.training)
+    with only_process_in(folder) if processes.is_first else nullcontext():
+        if processes.is_first:
+            checkpoint.recover(folder / "checkpoint")
+        processes.wait()
+        identity = run_identity(inputs, plan)
+        if (finished := read_result(folder, identity)) is not None:
+            say({"kind": "finished"})
+            return finished
+        training = _Training(inputs, plan, folder, identity, say, stop or (lambda: False), processes)
+        return training.run()
 
 
-def _train(inputs: RunInputs, plan: JointPlan, folder: Path, say: Report) -> TrainingResult:
-    identity = run_identity(inputs, plan)
-    checkpoint.recover(folder / "checkpoint")
-    if (finished := _finished(folder, identity)) is not None:
-        say({"kind": "finished"})
-        return finished
-    settings = inputs.config.training
-    device = pick_device(settings.device)
-    model = inputs.model({task.task: task.level for task in plan.tasks}, seed=inputs.config.seed).to(device)
-    updater = Updater(
-        model,
-        learning_rate=settings.learning_rate,
-        betas=settings.betas,
-        decay=settings.decay,
-        step_size=plan.step_size,
-        gradient_clip=settings.gradient_clip,
-        precision=resolve_precision(settings.precision, device),
-        device=device,
-        seed=inputs.config.seed,
-    )
-    start_cycle = _resume(folder, identity, model, updater)
-    if not start_cycle and settings.init_from:
-        taken, left = inherit_weights(inputs, model)
-        say({"kind": "inherited", "from": settings.init_from, "tensors": taken, "left": left})
-    if start_cycle:
-        say({"kind": "resumed", "cycle": start_cycle, "update": updater.num_updates})
-    started = time.perf_counter()
-    with ThreadPoolExecutor(1) as pool, RunLog(folder, start_cycle=start_cycle) as log:
-        batching = inputs.batching()
-        batches = {
-            task.task: TaskBatches(
-                inputs.prepared.tasks[task.task],
-                inputs.prepared.examples[task.task]["train"],
-                batching,
-                batch_size=task.batch_size,
-                seed=inputs.config.seed,
-                start=plan.updates_of(task.task, before_cycle=start_cycle),
-                pool=pool,
-            )
-            for task in plan.tasks
-        }
-        losses: dict[str, list[float]] = {task.task: [] for task in plan.tasks}
-
-        def update(name: str, batch: Batch) -> None:
-            weight = inputs.config.tasks[name].loss_weight
-            losses[name].append(updater.update(inputs.prepared.tasks[name], batch.to(device), weight=weight))
-
-        def after_cycle(cycle: int) -> None:
-            for name, values in losses.items():
-                if values:
-                    line = {"task": name, "loss": sum(values) / len(values), "learning_rate": updater.learning_rate}
-                    _note(log, say, "loss", cycle, updater.num_updates, line)
-                    values.clear()
-            last = cycle == plan.num_cycles - 1
-            due = settings.evaluate_every and (cycle + 1) % settings.evaluate_every == 0
-            if due and not last:
-                _score(inputs, model, log, say, cycle, updater.num_updates)
-            if last or (cycle + 1) % settings.checkpoint_every == 0:
-                run = {"identity": identity, "cycle": cycle + 1, "num_updates": updater.num_updates}
-                run |= checkpoint_facts(inputs, plan)
-                checkpoint.save(folder / "checkpoint", model, run, optimizer=updater.optimizer)
-
-        train_jointly(plan, batches=batches, update=update, after_cycle=after_cycle, start_cycle=start_cycle)
-        val = _score(inputs, model, log, say, plan.num_cycles - 1, updater.num_updates)
-        waited = sum(found.waited for found in batches.values())
-    result = TrainingResult(folder, val, updater.num_updates, time.perf_counter() - started, waited)
-    _write_result(folder, identity, result)
-    return result
+def check_settings(settings: TrainingConfig) -> None:
+    """Raises ConfigError for values that cannot be, and for a precision that the device does not have."""
+    for name in ("accumulate", "keep_last", "checkpoint_every"):
+        if getattr(settings, name) < 1:
+            raise ConfigError(f"training.{name} is {getattr(settings, name)}, it must be at least 1")
+    if settings.patience < 0:
+        raise ConfigError(f"training.patience is {settings.patience}. Give a number of evaluations, or 0 for never")
+    if settings.patience and not settings.evaluate_every:
+        raise ConfigError("training.patience counts evaluations, and there are none. Set training.evaluate_every too")
+    resolve_precision(settings.precision, pick_device(settings.device))
 
 
-def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
-    """What makes two trainings the same one: configuration, plan, features, words and examples."""
-    config = dump(inputs.config)
-    ids = [example.example_id for task in plan.tasks for example in inputs.prepared.examples[task.task]["train"]]
-    return {
-        "training": config["training"],
-        "encoder": config["encoder"],
-        "plan": [asdict(task) for task in plan.tasks],
-        "loss_weights": {task.task: inputs.config.tasks[task.task].loss_weight for task in plan.tasks},
-        "cycle_updates": plan.cycle_updates,
-        "features": inputs.store.header["fingerprint"],
-        "words": _digest(list(inputs.corpus.words)),
-        "num_examples": len(ids),
-        "examples": _digest(ids),
-    }
+class _Training:
+    """A training under way. cycle: the first one that is not closed; a checkpoint may lie within it."""
 
+    def __init__(
+        self,
+        inputs: RunInputs,
+        plan: JointPlan,
+        folder: Path,
+        identity: dict[str, Any],
+        say: Report,
+        stop: Stop,
+        processes: Processes,
+    ):
+        self.inputs, self.plan, self.folder, self.identity = inputs, plan, folder, identity
+        self.say, self.stop, self.processes = say, stop, processes
+        self.settings = inputs.config.training
+        self.names = [task.task for task in plan.tasks]
+        with explaining_memory("when the network is built", "Lower the encoder's width or levels"):
+            model = inputs.model({task.task: task.level for task in plan.tasks}, seed=inputs.config.seed)
+            self.updater = self._new_updater(model.to(pick_device(self.settings.device)))
+        self.cycle, self.standing, self.meters = 0, Standing(), load_meters({}, self.names)
+        self.seconds_before = self.waited_before = 0.0
+        self._resume_or_inherit()
+        processes.share_weights(model)
+        self.started = self.mark = time.perf_counter()
+        self.waited = dict.fromkeys(self.names, 0.0)
+        self.batches: dict[str, TaskBatches] = {}
+        self.log: RunLog | None = None
 
-def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
-    """What a checkpoint carries beside its weights: enough to rebuild it, and the ids of what trained it."""
-    names = [task.task for task in plan.tasks]
-    own = TrainedIds.build({name: image_ids_of(inputs.prepared.examples[name]["train"]) for name in names})
-    trained = own.union(inherited_ids(inputs))
-    return {
-        "config": dump(inputs.config),
-        "provenance": {"versions": versions(), "commit": git_commit()},
-        "plan": [asdict(task) for task in plan.tasks],
-        "feature_dim": inputs.feature_dim,
-        "words": inputs.corpus.words.to_json(),
-        "vectors_shape": list(inputs.corpus.vectors.shape),
-        "answers": {name: pool.to_json() for name, pool in inputs.corpus.answers.items() if name in names},
-        "trained_ids": trained.to_json(),
-        "protocol": inputs.config.splits.protocol,
-        "store_header": {key: inputs.store.header.get(key) for key in ("backend", "recipe", "fingerprint")},
-    }
-
-
-def _note(log: RunLog, say: Report, kind: str, cycle: int, update: int, values: dict[str, Any]) -> None:
-    log.write(kind, update=update, cycle=cycle, **values)
-    say({"kind": kind, "update": update, "cycle": cycle, **values})
-
-
-def _score(
-    inputs: RunInputs, model: JointModel, log: RunLog, say: Report, cycle: int, update: int
-) -> dict[str, Scores]:
-    validated = [name for name in model.levels if inputs.prepared.examples[name]["val"] or not inputs.may_lack_val]
-    found = {name: inputs.evaluate(model, name, "val").scores for name in validated}
-    for name, scores in found.items():
-        _note(log, say, "scores", cycle, update, {"task": name, "split": "val", "scores": scores})
-    return found
-
-
-def _resume(folder: Path, identity: dict[str, Any], model: JointModel, updater: Updater) -> int:
-    if not (folder / "checkpoint").exists():
-        return 0
-    saved = checkpoint.load(folder / "checkpoint")
-    own = saved.run.get("identity", {})
-    different = [key for key, value in identity.items() if own.get(key) != json.loads(json.dumps(value))]
-    if different:
-        raise CheckpointError(
-            f"{folder}: holds the checkpoint of another training (its {', '.join(different)} differ). "
-            "Give this run another `out`, or remove that folder"
+    def _new_updater(self, model: JointModel) -> Updater:
+        settings, device = self.settings, pick_device(self.settings.device)
+        return Updater(
+            model,
+            learning_rate=settings.learning_rate,
+            betas=settings.betas,
+            decay=settings.decay,
+            step_size=self.plan.step_size,
+            gradient_clip=settings.gradient_clip,
+            precision=resolve_precision(settings.precision, device),
+            device=device,
+            seed=self.inputs.config.seed,
+            accumulate=settings.accumulate,
+            processes=self.processes,
+            loss=compile_loss(model) if settings.compile else None,
         )
-    saved.load_model(model)
-    saved.load_optimizer(updater.optimizer)
-    updater.num_updates = int(saved.run["num_updates"])
-    return saved.cycle
 
+    def run(self) -> TrainingResult:
+        """Algorithm 1 from where it stands, then the scores of the final weights."""
+        skip = self.updater.num_updates - self.plan.updates_before(self.cycle)
+        with ThreadPoolExecutor(1) as pool, self._open_log() or nullcontext() as self.log:
+            self.batches = {name: self._batches(name, pool, skip) for name in self.names}
+            try:
+                if not self._has_lost_patience():
+                    train_jointly(
+                        self.plan,
+                        batches=self.batches,
+                        update=self._update,
+                        after_cycle=self._after_cycle,
+                        start_cycle=self.cycle,
+                        skip=skip,
+                    )
+                val = self._final_scores()
+            except _AskedToStop:
+                self._save()
+                raise Interrupted(
+                    f"stopped after update {self.updater.num_updates:,} of {self.plan.updates_before():,}, saved in "
+                    f"{self.folder / 'checkpoint'}. Run the same command again to go on from there"
+                ) from None
+        seconds, waited = self._time_spent()
+        best = self.standing.best if self.settings.evaluate_every else {}
+        result = TrainingResult(self.folder, val, self.updater.num_updates, seconds, waited, best)
+        if self.processes.is_first:
+            write_result(result, self.identity)
+        return result
 
-def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
-    try:
-        found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        known, result = found["identity"], found["result"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None  # not finished, or damaged: the checkpoint says how far it came
-    if known != json.loads(json.dumps(identity)):
-        return None
-    return TrainingResult(folder, result["val"], result["num_updates"], result["seconds"], result["seconds_waiting"])
+    def _batches(self, name: str, pool: ThreadPoolExecutor, skip: int) -> TaskBatches:
+        return TaskBatches(
+            self.inputs.prepared.tasks[name],
+            self.inputs.prepared.examples[name]["train"],
+            self.inputs.batching(),
+            batch_size=next(task.batch_size for task in self.plan.tasks if task.task == name),
+            seed=self.inputs.config.seed,
+            start=self.plan.updates_of(name, before_cycle=self.cycle, skip=skip),
+            pool=pool,
+        )
 
+    def _update(self, name: str, batch: Batch) -> None:
+        weight = self.inputs.config.tasks[name].loss_weight
+        step = self.updater.update(self.inputs.prepared.tasks[name], batch, weight=weight)
+        now, waited = time.perf_counter(), self.batches[name].waited
+        self.meters[name].take(
+            step, num_examples=batch.num_examples, seconds=now - self.mark, waited=waited - self.waited[name]
+        )
+        self.mark, self.waited[name] = now, waited
+        self.say(
+            {"kind": "update", "update": self.updater.num_updates, "task": name, "loss": step.loss}
+            | {"num_examples": batch.num_examples}
+        )
+        self._leave_if_asked()
 
-def _write_result(folder: Path, identity: dict[str, Any], result: TrainingResult) -> None:
-    values = {key: value for key, value in asdict(result).items() if key != "folder"}
-    write_json(folder / "result.json", {"identity": identity, "result": values}, indent=1)
+    def _after_cycle(self, cycle: int) -> bool:
+        for name, meter in self.meters.items():
+            if meter.losses:
+                self._note("loss", cycle, {"task": name, "learning_rate": self.updater.learning_rate, **meter.line()})
+        last = cycle == self.plan.num_cycles - 1
+        if self.settings.evaluate_every and (cycle + 1) % self.settings.evaluate_every == 0 and not last:
+            self._evaluate(cycle)
+        self.cycle, self.meters = cycle + 1, load_meters({}, self.names)
+        enough = self._has_lost_patience()
+        if last or enough or (cycle + 1) % self.settings.checkpoint_every == 0:
+            self._save()
+        self.mark = time.perf_counter()
+        return enough
 
+    def _final_scores(self) -> dict[str, Scores]:
+        if not self.standing.has_scored(self.updater.num_updates):
+            self._evaluate(self.cycle - 1)
+        return self.standing.latest
 
-def _digest(names: list[str]) -> str:
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    def _evaluate(self, cycle: int) -> None:
+        """Score the weights on validation data, and keep them if they are the best so far."""
+        found = {}
+        alone = self.processes.size == 1
+        for name in self.names:
+            if self.inputs.prepared.examples[name]["val"] or not self.inputs.may_lack_val:
+                progress = (lambda done, total: self._leave_if_asked()) if alone else None
+                found[name] = self.inputs.evaluate(
+                    self.updater.model, name, "val", progress=progress, processes=self.processes
+                ).scores
+                self._leave_if_asked()
+        if not found:
+            return
+        for name, scores in found.items():
+            self._note("scores", cycle, {"task": name, "split": "val", "scores": scores})
+        improved = self.standing.take(
+            self.updater.num_updates,
+            found,
+            {name: self.inputs.prepared.tasks[name].main_metric for name in found},
+            patient=len(self.plan.tasks_in(cycle)) == len(self.plan.tasks),
+        )
+        if self.settings.evaluate_every and self.processes.is_first:
+            for name in improved:
+                run = {**self._facts, "num_updates": self.updater.num_updates, "cycle": cycle + 1, "scores": found}
+                checkpoint.save(self.folder / name, self.updater.model, run, optimizer=None)
+
+    def _has_lost_patience(self) -> bool:
+        return 0 < self.settings.patience <= self.standing.num_worse
+
+    def _leave_if_asked(self) -> None:
+        if self.processes.any(self.stop()):
+            raise _AskedToStop
+
+    def _note(self, kind: str, cycle: int, values: dict[str, Any]) -> None:
+        if self.log is not None:
+            self.say(self.log.write(kind, update=self.updater.num_updates, cycle=cycle, **values))
+
+    # What a checkpoint holds.
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        return {"identity": self.identity, **checkpoint_facts(self.inputs, self.plan)}
+
+    def _save(self) -> None:
+        if not self.processes.is_first:
+            return
+        seconds, waited = self._time_spent()
+        run = {
+            **self._facts,
+            "cycle": self.cycle,
+            "num_updates": self.updater.num_updates,
+            "meters": dump_meters(self.meters),
+            "standing": self.standing.dump(),
+            "scaler": self.updater.scaler.state_dict(),
+            "processes": self.processes.size,
+            "seconds": seconds,
+            "seconds_waiting": waited,
+        }
+        checkpoint.save(
+            self.folder / "checkpoint",
+            self.updater.model,
+            run,
+            optimizer=self.updater.optimizer,
+            keep_last=self.settings.keep_last,
+        )
+
+    def _resume_or_inherit(self) -> None:
+        if (self.folder / "checkpoint").exists():
+            self._resume(checkpoint.load(self.folder / "checkpoint"))
+        elif self.settings.init_from:
+            taken, left = inherit_weights(self.inputs, self.updater.model)
+            self.say({"kind": "inherited", "from": self.settings.init_from, "tensors": taken, "left": left})
+
+    def _resume(self, saved: checkpoint.Checkpoint) -> None:
+        different = differences(self.identity, saved.run.get("identity", {}))
+        if different:
+            raise CheckpointError(
+                f"{self.folder}: holds the checkpoint of another training (its {', '.join(different)} differ). "
+                "Give this run another `out`, or remove that folder"
+            )
+        saved.load_model(self.updater.model)
+        saved.load_optimizer(self.updater.optimizer)
+        run = saved.run
+        self.cycle, self.updater.num_updates = saved.cycle, int(run["num_updates"])
+        self.standing = Standing(**run.get("standing", {}))
+        self.meters = load_meters(run.get("meters", {}), self.names)
+        self.updater.scaler.load_state_dict(run.get("scaler", {}))
+        self.seconds_before, self.waited_before = run.get("seconds", 0.0), run.get("seconds_waiting", 0.0)
+        before = int(run.get("processes", 1))
+        line = {"kind": "resumed", "cycle": self.cycle, "update": self.updater.num_updates}
+        self.say(line | ({"processes_before": before} if before != self.processes.size else {}))
+
+    def _open_log(self) -> RunLog | None:
+        """The log without what a stopped run wrote after the checkpoint: later cycles, and scores it does not know."""
+        if not self.processes.is_first:
+            return None
+        start, scored = self.cycle, self.standing.latest_update
+        return RunLog(
+            self.folder,
+            keep=lambda line: line["cycle"] < start and (line["kind"] != "scores" or line["update"] <= scored),
+        )
+
+    def _time_spent(self) -> tuple[float, float]:
+        waited = sum(found.waited for found in self.batches.values())
+        return self.seconds_before + time.perf_counter() - self.started, self.waited_before + waited

@@ -6,7 +6,8 @@ there are ⌊#iter / C⌋ cycles, and the learning rate is halved after every Σ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from vltool.errors import ConfigError
 from vltool.structures import TaskPlan
@@ -53,29 +54,49 @@ class JointPlan:
     def step_size(self) -> int:  # #step
         return sum(task.step_size for task in self.tasks)
 
-    def tasks_in(self, cycle: int) -> tuple[ScheduledTask, ...]:
+    def tasks_in(self, cycle: int, *, skip: int = 0) -> tuple[ScheduledTask, ...]:
         """The tasks that have joined by `cycle`, in order, each with its whole number of updates.
 
-        The stages of the curriculum divide the cycles evenly; a task joins in its `first_stage`.
+        The stages of the curriculum divide the cycles evenly; a task joins in its `first_stage`. skip: how many
+        updates of the cycle are done already; what is left of it is given.
         """
         stages = sorted({task.first_stage for task in self.tasks})
         stage = stages[min(cycle * len(stages) // self.num_cycles, len(stages) - 1)]
         joined = [task for task in self.tasks if task.first_stage <= stage]
         shares = whole_shares([task.num_updates for task in joined], self.cycle_updates)
-        return tuple(ScheduledTask(task.task, share) for task, share in zip(joined, shares, strict=True))
+        found = []
+        for task, share in zip(joined, shares, strict=True):
+            done = min(skip, share)
+            skip -= done
+            found.append(ScheduledTask(task.task, share - done))
+        return tuple(found)
 
-    def updates_before(self, cycle: int) -> int:
-        """How many updates the cycles before `cycle` hold."""
-        return sum(task.updates_per_cycle for earlier in range(cycle) for task in self.tasks_in(earlier))
+    def updates_before(self, cycle: int | None = None) -> int:
+        """How many updates the cycles before `cycle` hold; without it, all of them."""
+        cycles = range(self.num_cycles if cycle is None else cycle)
+        return sum(task.updates_per_cycle for earlier in cycles for task in self.tasks_in(earlier))
 
-    def updates_of(self, name: str, *, before_cycle: int) -> int:
-        """How many updates of one task the cycles before `before_cycle` hold."""
-        return sum(
-            task.updates_per_cycle
-            for earlier in range(before_cycle)
-            for task in self.tasks_in(earlier)
-            if task.name == name
-        )
+    def updates_of(self, name: str, *, before_cycle: int, skip: int = 0) -> int:
+        """How many updates of one task the cycles before `before_cycle`, and the first `skip` of that cycle, hold."""
+        count = sum(self._share(name, earlier) for earlier in range(before_cycle))
+        if skip:
+            left = {task.name: task.updates_per_cycle for task in self.tasks_in(before_cycle, skip=skip)}
+            count += self._share(name, before_cycle) - left.get(name, 0)
+        return count
+
+    def _share(self, name: str, cycle: int) -> int:
+        return sum(task.updates_per_cycle for task in self.tasks_in(cycle) if task.name == name)
+
+
+def one_by_one(tasks: Sequence[TaskPlan]) -> tuple[TaskPlan, ...]:
+    """The paper's curriculum (section 4.1): one task, then two, … then all; those of the lowest levels come first.
+
+    The order of the tasks stays. A plan that names stages of its own keeps them.
+    """
+    if any(task.first_stage for task in tasks):
+        return tuple(tasks)
+    order = sorted(range(len(tasks)), key=lambda k: (tasks[k].level, k))
+    return tuple(replace(task, first_stage=order.index(k)) for k, task in enumerate(tasks))
 
 
 def whole_shares(weights: list[int], total: int) -> list[int]:

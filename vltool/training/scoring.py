@@ -18,7 +18,7 @@ from vltool.tasks.prepare import image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
 from vltool.training.checkpoint import Checkpoint
-from vltool.training.run import RunInputs, pick_device
+from vltool.training.inputs import RunInputs, pick_device
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from vltool.structures import JointState
 class AnsweringDecoder(nn.Module):
     """MLP([v_I ; v_S]), one logit per answer, with its own summary network for each side.
 
-    hidden_width: d of eq. 8; the text width unless given.
+    hidden_width: d of eq. 8; the text width unless given. num_maps: K of eq. 5. summary_hidden_width: hidden units of a
+    summary network; its side's width unless given.
     """
 
     def __init__(
@@ -26,11 +27,14 @@ class AnsweringDecoder(nn.Module):
         *,
         hidden_width: int | None = None,
         num_maps: int = 4,
+        summary_hidden_width: int | None = None,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        self.summarize_regions = SummaryNetwork(image_width, num_maps=num_maps, dropout=dropout)
-        self.summarize_words = SummaryNetwork(text_width, num_maps=num_maps, dropout=dropout)
+        self.summarize_regions, self.summarize_words = (
+            SummaryNetwork(width, hidden_width=summary_hidden_width, num_maps=num_maps, dropout=dropout)
+            for width in (image_width, text_width)
+        )
         self.hidden = nn.Linear(image_width + text_width, hidden_width or text_width)
         self.answers = nn.Linear(hidden_width or text_width, num_answers)
         self.dropout = Dropout(dropout)

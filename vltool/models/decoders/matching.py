@@ -10,12 +10,25 @@ from vltool.structures import JointState
 
 
 class MatchingDecoder(nn.Module):
-    """v_I^T W v_S, with its own summary network for each side. The logistic function is left to the loss."""
+    """v_I^T W v_S, with its own summary network for each side. The logistic function is left to the loss.
 
-    def __init__(self, text_width: int, image_width: int, *, num_maps: int = 4, dropout: float = 0.3) -> None:
+    num_maps: K of eq. 5. summary_hidden_width: hidden units of a summary network; its side's width unless given.
+    """
+
+    def __init__(
+        self,
+        text_width: int,
+        image_width: int,
+        *,
+        num_maps: int = 4,
+        summary_hidden_width: int | None = None,
+        dropout: float = 0.3,
+    ) -> None:
         super().__init__()
-        self.summarize_regions = SummaryNetwork(image_width, num_maps=num_maps, dropout=dropout)
-        self.summarize_words = SummaryNetwork(text_width, num_maps=num_maps, dropout=dropout)
+        self.summarize_regions, self.summarize_words = (
+            SummaryNetwork(width, hidden_width=summary_hidden_width, num_maps=num_maps, dropout=dropout)
+            for width in (image_width, text_width)
+        )
         self.compare = nn.Linear(text_width, image_width, bias=False)  # W
         glorot_(self.compare)
 

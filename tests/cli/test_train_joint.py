@@ -1,0 +1,147 @@
+"""`vltool train-joint` as a user meets it: interrupted, out of numbers, in several processes, at its best."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_commands import says, small_run, small_world, vltool
+from vltool.config import load
+from vltool.pipeline import run_pipeline
+from vltool.training import checkpoint
+
+__all__ = ["small_world"]
+ROOT = Path(__file__).parents[2]
+UPDATES = {"caption_retrieval": 20, "vqa": 20, "grounding": 10}
+
+
+class Silent:
+    def say(self, text: str) -> None: ...
+
+    def progress(self, label: str, done: int, total: int) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, small_world: Path) -> Path:
+    """The configuration of a run with features, words and a plan of 48 updates in cycles of 6."""
+    folder = tmp_path_factory.mktemp("prepared")
+    path = small_run(folder, small_world, training={"cycle_updates": 6, "checkpoint_every": 2})
+    run_pipeline(load(path), Silent(), stages=["extract-features", "embed-text"])
+    plan = [
+        {"task": name, "level": 1, "num_updates": count, "batch_size": 4, "step_size": 200}
+        for name, count in UPDATES.items()
+    ]
+    (folder / "run" / "plan.json").write_text(json.dumps({"tasks": plan}))
+    return path
+
+
+def training(prepared: Path, name: str) -> tuple[list[object], Path]:
+    """Arguments of a training of its own over what is prepared, and its folder."""
+    run, out = prepared.parent / "run", prepared.parent / name
+    values = {"out": out, "training.plan": run / "plan.json", "features.store": run / "features.lmdb"}
+    out.mkdir()
+    (out / "text").symlink_to(run / "text")
+    arguments: list[object] = ["train-joint", prepared]
+    for key, value in values.items():
+        arguments += ["--set", f"{key}={value}"]
+    return arguments, out / "training" / "joint"
+
+
+def scores_of(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_numbers_that_are_not_finite_stop_with_task_update_and_examples(prepared: Path) -> None:
+    arguments, folder = training(prepared, "nan")
+    result = vltool(*arguments, "--set", "training.learning_rate=1e30", "--set", "training.checkpoint_every=1")
+    says(
+        result, "of task '", "is nan at update ", "(examples ", "The last checkpoint is kept", "training.gradient_clip"
+    )
+    if (folder / "checkpoint").exists():
+        assert all(
+            bool(tensor.isfinite().all()) for tensor in checkpoint.load(folder / "checkpoint").tensors().values()
+        )
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(prepared: Path, processes: int) -> None:
+    arguments, folder = training(prepared, f"interrupted-{processes}")
+    arguments += [
+        "--processes",
+        processes,
+        "--set",
+        "training.cycle_updates=4000",
+        "--set",
+        "training.precision=float32",
+    ]
+    plan = json.loads((prepared.parent / "run" / "plan.json").read_text())
+    for task in plan["tasks"]:
+        task["num_updates"] *= 400
+    (folder.parents[1] / "plan.json").write_text(json.dumps(plan))
+    arguments += ["--set", f"training.plan={folder.parents[1] / 'plan.json'}"]
+    command = [sys.executable, "-m", "vltool", *map(str, arguments)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "training: " in line:
+                break
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGINT)
+        stderr = process.communicate()[1]
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert "stopped after update" in stderr and "Run the same command again" in stderr
+    saved = checkpoint.load(folder / "checkpoint")
+    assert saved.cycle == 0 and saved.run["num_updates"] > 0
+    assert saved.run["processes"] == processes
+
+
+@pytest.mark.slow
+def test_two_processes_print_one_result(prepared: Path) -> None:
+    options = [
+        "--precision",
+        "float32",
+        "--set",
+        "encoder.options.dropout=0",
+        "--set",
+        "encoder.options.lstm_dropout=0",
+    ]
+    one, two = training(prepared, "one"), training(prepared, "two")
+    first = scores_of(vltool(*one[0], *options, "--json"))
+    second = scores_of(vltool(*two[0], *options, "--processes", 2, "--json", cwd=ROOT))
+    assert second["updates"] == first["updates"] == 48
+    for name, scores in first["val"].items():
+        assert second["val"][name] == pytest.approx(scores), name
+    assert checkpoint.load(two[1] / "checkpoint").run["processes"] == 2
+
+
+def test_the_best_weights_are_told_and_can_be_scored(prepared: Path) -> None:
+    arguments, folder = training(prepared, "best")
+    changes = ["--set", "training.evaluate_every=2", "--set", "training.curriculum=true"]
+    found = scores_of(vltool(*arguments, *changes, "--json"))
+    stages = {task["task"]: task["first_stage"] for task in checkpoint.load(folder / "checkpoint").run["plan"]}
+    assert list(stages.values()) == [0, 1, 2], "all read level 1: they join in the order of the run"
+    assert set(found["best"]) == {"best", *(f"best-{name}" for name in UPDATES)}
+    best = found["best"]["best-vqa"]
+    scored = scores_of(vltool("eval", best["checkpoint"], "--split", "val", "--task", "vqa", "--json"))
+    assert scored["vqa"]["accuracy"] == best["score"]
+    assert {path.name for path in folder.glob("eval*")} == {"eval-best-vqa-val.json"}
+
+
+def test_a_precision_without_its_device_is_refused_at_once(prepared: Path) -> None:
+    arguments, folder = training(prepared, "half")
+    result = vltool(*arguments, "--precision", "float16", "--set", "training.device=cpu")
+    says(result, "precision float16 needs a GPU, the device is cpu. Choose bfloat16, float32 or auto")
+    assert not (folder / "log.jsonl").exists()

@@ -1,0 +1,120 @@
+"""What every task and every encoder of the registry owes the trainer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.miniature import FEATURE_DIM, Pictures, miniature_corpus, miniature_prepared, snapshot
+from vltool.config import EncoderConfig
+from vltool.models.joint_model import JointModel
+from vltool.registry import ENCODERS, TASKS
+from vltool.structures import Batch
+from vltool.tasks.batching import Batching
+from vltool.tasks.network import build_network
+from vltool.tasks.task import Task
+from vltool.training.parts import part_of
+from vltool.training.update import Updater
+
+SMALL = {
+    "dense_coattention": {
+        "width": 16,
+        "num_levels": 3,
+        "lstm_width": 5,
+        "num_maps": 2,
+        "dropout": 0.0,
+        "lstm_dropout": 0.0,
+    },
+}
+"""Options of each encoder for a test: three levels, no dropout."""
+
+LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
+
+
+class Network:
+    def __init__(self, encoder: str) -> None:
+        self.prepared = miniature_prepared()
+        corpus = miniature_corpus(self.prepared)
+        self.tasks: dict[str, Task[Any]] = self.prepared.tasks
+        self.batching = Batching(Pictures(), corpus.tokens, corpus.token_ids)
+        self.model: JointModel = build_network(
+            EncoderConfig(encoder, SMALL[encoder]),
+            self.tasks,
+            LEVELS,
+            vectors=corpus.vectors,
+            feature_dim=FEATURE_DIM,
+            seed=0,
+        )
+
+    def batch(self, name: str, size: int = 7) -> Batch:
+        examples = self.prepared.examples[name]["train"][:size]
+        return self.batching.training_batch(self.tasks[name], examples, np.random.default_rng(0))
+
+    def updater(self, **options: Any) -> Updater:
+        return Updater(self.model, learning_rate=0.01, betas=(0.9, 0.99), decay=0.5, step_size=100, **options)
+
+
+def test_every_registered_name_is_held_to_the_contract() -> None:
+    assert set(SMALL) == set(ENCODERS)
+    assert set(LEVELS) == set(TASKS)
+
+
+@pytest.mark.parametrize("encoder", sorted(SMALL))
+@pytest.mark.parametrize("name", sorted(LEVELS))
+def test_an_update_leaves_levels_above_and_other_decoders_bit_identical(name: str, encoder: str) -> None:
+    network = Network(encoder)
+    updater = network.updater(accumulate=2)
+    for other in LEVELS:  # so that Adam has momentum everywhere
+        updater.update(network.tasks[other], network.batch(other))
+    before = snapshot(network.model)
+    updater.update(network.tasks[name], network.batch(name))
+    moved = {key for key, tensor in network.model.state_dict().items() if not torch.equal(tensor, before[key])}
+    above = tuple(f"encoder.levels.{level}." for level in range(LEVELS[name], 3))
+    others = tuple(f"decoders.{other}." for other in LEVELS if other != name)
+    assert not [key for key in moved if key.startswith((*above, *others))]
+    assert any(key.startswith(f"decoders.{name}.") for key in moved)
+    assert any(key.startswith(f"encoder.levels.{LEVELS[name] - 1}.") for key in moved)
+
+
+@pytest.mark.parametrize("num_parts", [2, 3, 9])
+@pytest.mark.parametrize("name", sorted(LEVELS))
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts_by_their_terms(name: str, num_parts: int) -> None:
+    network = Network("dense_coattention")
+    task, batch = network.tasks[name], network.batch(name)
+    parts = [part for part in (part_of(batch, k, num_parts) for k in range(num_parts)) if part]
+    assert [i for part in parts for i in part.example_ids] == list(batch.example_ids)
+    assert sum(task.loss_terms(part) for part in parts) == task.loss_terms(batch)
+    losses = [network.model.loss(task, part) * task.loss_terms(part) for part in parts]
+    whole = network.model.loss(task, batch)
+    torch.testing.assert_close(torch.stack(losses).sum() / task.loss_terms(batch), whole, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 9])
+@pytest.mark.parametrize("name", sorted(LEVELS))
+def test_accumulation_gives_the_gradient_of_the_whole_batch(name: str, accumulate: int) -> None:
+    gradients = []
+    for parts in (1, accumulate):
+        network = Network("dense_coattention")
+        network.updater(accumulate=parts).update(network.tasks[name], network.batch(name), weight=3.0)
+        gradients.append({key: p.grad for key, p in network.model.named_parameters()})
+    for key, whole in gradients[0].items():
+        if whole is None:
+            assert gradients[1][key] is None
+        else:
+            torch.testing.assert_close(gradients[1][key], whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_part_holds_only_the_images_and_sentences_it_names() -> None:
+    network = Network("dense_coattention")
+    batch = network.batch("vqa", 9)  # three questions about each of three pictures
+    part = part_of(batch, 0, 3)
+    assert part is not None
+    assert part.image_ids == batch.image_ids[:1]
+    assert len(part.regions) == 1 and len(part.tokens) == 3
+    assert torch.equal(part.regions[part.rows[:, 0]], batch.regions[batch.rows[:3, 0]])
+    assert torch.equal(part.tokens[part.rows[:, 1]], batch.tokens[batch.rows[:3, 1]])
+    assert part_of(replace(batch, example_ids=batch.example_ids[:1], rows=batch.rows[:1]), 0, 2) is None
