@@ -193,6 +193,13 @@ def test_features_of_another_detector_and_pictures_without_any_are_named(run: Pa
     assert none["features.lmdb"] == "no feature store there"
 
 
+def test_a_device_that_is_not_there_is_said_and_another_is_timed(run: Path) -> None:
+    found = dry(run, "training.device=cuda:99", "training.patience=2", code=2)
+    assert set(problems(found)) == {"training.device: cuda:99", "training"}
+    assert any("timed with training.device=auto" in line for line in found["estimate"]["assumptions"])
+    assert all(item["seconds"] for item in found["estimate"]["stages"])
+
+
 def test_too_little_disk_or_memory_is_said(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vltool.dry_run import estimate
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vltool.config import RunConfig
@@ -21,6 +22,7 @@ from vltool.dry_run.plans import Plans, examine_plans
 from vltool.dry_run.rehearsal import EXAMPLES_ON_CPU, PictureCost, UpdateCost, time_pictures, time_tokens, time_updates
 from vltool.dry_run.stand_in import sentences_of, some_of, stand_in_tasks
 from vltool.dry_run.text import TextFiles, examine_text
+from vltool.engines.local import num_cores
 from vltool.errors import VltoolError
 from vltool.pipeline import finished_stages
 from vltool.stages import Listener
@@ -72,7 +74,11 @@ def dry_run(config: RunConfig, listener: Listener) -> DryRun:
     examine_coverage(config, findings, pictures, text.trainings)
     plans = examine_plans(config, findings)
     assumptions: list[str] = []
-    steps = _rehearse(config, findings, listener, text, pictures, plans, assumptions)
+    usable = config
+    if any(problem.file.startswith("training") for problem in findings.problems):
+        assumptions.append("the device or precision asked for cannot be had here: timed with training.device=auto")
+        usable = replace(config, training=replace(config.training, device="auto", precision="auto", accumulate=1))
+    steps = _rehearse(usable, findings, listener, text, pictures, plans, assumptions)
     estimates = estimate_stages(config, plans, steps, done=finished_stages(config))
     free = examine_room(config, estimates, findings)
     return DryRun(findings, estimates, assumptions, free)
@@ -157,8 +163,6 @@ def _usual_regions(config: RunConfig) -> int:
 
 def _like(plan: TaskPlan, measured: dict[TaskPlan, UpdateCost]) -> UpdateCost | None:
     """The cost of a plan that differs from a measured one in its number of updates and steps alone."""
-    from dataclasses import replace
-
     same = [
         c for p, c in measured.items() if (p.task, p.level, p.batch_size) == (plan.task, plan.level, plan.batch_size)
     ]
@@ -174,6 +178,13 @@ def _what_was_measured(config: RunConfig, updates: dict[TaskPlan, UpdateCost]) -
         f"{1000 * cost.seconds_per_score:.2f} ms a score"
         for plan, cost in updates.items()
     ]
+    load, cores = os.getloadavg()[0], num_cores()
+    if updates and load > 1.5 * cores:
+        lines.append(
+            f"other programs use this machine (load {load:.1f} on {cores} cores): alone the run would be faster"
+        )
+    if config.training.compile:
+        lines.append("updates were timed without training.compile")
     if updates and pick_device(config.training.device).type == "cpu":
         lines.append(
             f"on a CPU at most {EXAMPLES_ON_CPU} examples are timed at once and the rest put in proportion; trainings "

@@ -15,6 +15,7 @@ from vltool.dry_run.memory import machine_bytes
 from vltool.dry_run.plans import Plans
 from vltool.dry_run.rehearsal import BYTES_OF_TRAINED, PictureCost, UpdateCost
 from vltool.engines.local import num_cores
+from vltool.evaluation.pair_scores import NUM_EXACT
 from vltool.registry import TASKS, resolve
 from vltool.splits.protocol import training_of
 from vltool.structures import TaskPlan
@@ -152,7 +153,8 @@ def _trainings(config: RunConfig, stage: str, trainings: Sequence[JointPlan], st
         times = 1 + (joint.num_cycles // config.training.evaluate_every if config.training.evaluate_every else 0)
         scoring += times * sum(_scoring(config, cost, "val", steps) for cost in costs)
         parameters = _parameters(costs)
-        saved.append(BYTES_SAVED * parameters + NUM_WORDS * steps.vector_width * 4)
+        kept = config.training.keep_last + bool(config.training.evaluate_every)  # and the best on validation
+        saved.append(kept * (BYTES_SAVED * parameters + NUM_WORDS * steps.vector_width * 4))
         memory.append(steps.held_bytes + (4 + BYTES_OF_TRAINED) * parameters + max(c.memory_bytes for c in costs))
     jobs = {"search-layers": config.search.jobs, "train-combinations": config.combinations.jobs}.get(stage, 1)
     at_once = min(jobs or num_cores(), len(trainings))
@@ -174,7 +176,10 @@ def _scoring(config: RunConfig, cost: UpdateCost, split: str, steps: Steps) -> f
     task = cost.plan.task
     examples, pictures = steps.sizes.get((task, split), (0, 0))
     kind = resolve(TASKS, config.tasks[task].type or task, kind="task")
-    return cost.seconds_per_score * examples * (pictures if kind.scoring == "all_pairs" else 1)
+    if kind.scoring != "all_pairs":
+        return cost.seconds_per_score * examples
+    num_exact = min(NUM_EXACT * (examples + pictures), examples * pictures)
+    return cost.seconds_per_score * examples * pictures + cost.seconds_per_exact * num_exact
 
 
 def _evaluation(config: RunConfig, plans: Plans, steps: Steps) -> StageEstimate:

@@ -85,7 +85,7 @@ def _examine_plan_file(config: RunConfig, findings: Findings) -> tuple[TaskPlan,
 
 def _examine_device(config: RunConfig, findings: Findings) -> None:
     from vltool.models.precision import resolve_precision
-    from vltool.training.run import pick_device
+    from vltool.training.run import check_settings, pick_device
 
     name = config.training.device
     try:
@@ -101,6 +101,8 @@ def _examine_device(config: RunConfig, findings: Findings) -> None:
         findings.refuse(
             "train-joint", f"training.device: {name}", str(error).split("\n")[0], "Set training.device=auto"
         )
+    with findings.collecting("train-joint", "training", todo="Correct the key that is named"):
+        check_settings(config.training)
     if config.training.init_from:
         from vltool.training import checkpoint
 
