@@ -17,7 +17,7 @@ FLOORS = [
     {"evaluation"},
     {"training"},
     {"search"},
-    {"report", "pipeline", "stages", "stage_inputs", "predict"},
+    {"report", "pipeline", "stages", "stage_inputs", "predict", "dry_run"},
     {"cli"},
     {"__main__"},
 ]
@@ -32,6 +32,8 @@ ALLOWED_BESIDE = {
     ("pipeline", "stages"),
     ("stages", "stage_inputs"),
     ("stages", "report"),
+    ("dry_run", "pipeline"),
+    ("dry_run", "stages"),
     ("predict", "report"),
     ("__init__", "predict"),  # vltool.load: a package's face shows what is inside
 }

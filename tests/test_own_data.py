@@ -108,7 +108,9 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_features(tmp_path / "data" / "features" / "flickr30k_36.tsv", "{}", list(range(101, 113)))
     (tmp_path / "data" / "glove").mkdir()
     draw = np.random.default_rng(0)
-    lines = [f"{w} {' '.join(f'{v:.4f}' for v in draw.normal(0, 1, 6))}\n" for w in ("a", "box", "is", "the", *COLOURS)]
+    lines = [
+        f"{w} {' '.join(f'{v:.4f}' for v in draw.normal(0, 1, 300))}\n" for w in ("a", "box", "is", "the", *COLOURS)
+    ]
     (tmp_path / "data" / "glove" / "glove.6B.300d.txt").write_text("".join(lines))
     raw = yaml.safe_load(blocks("yaml")[0])
     raw["encoder"]["options"] = {"width": 16, "num_levels": 1, "lstm_width": 5, "num_maps": 2}

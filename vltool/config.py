@@ -7,8 +7,9 @@
       vqa:
         train: [{reader: vqa_v2, files: {questions: "{data}/…/questions.json", annotations: "{data}/…"}}]
 
-A key that does not exist or stands twice is an error wherever it stands, and so is a value of the wrong type or out of
-its range. Overrides (`--set training.learning_rate=0.0005`) are YAML values put in place before anything is checked.
+A file may say only what differs from another, its `base` (yaml_files.py). A key that does not exist or stands twice is
+an error wherever it stands, and so is a value of the wrong type or out of its range. Overrides
+(`--set training.learning_rate=0.0005`) are YAML values put in place before anything is checked.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from vltool.errors import ConfigError
 from vltool.registry import ENCODERS, READERS, TASKS
 from vltool.search_config import BudgetConfig, GridConfig, HalvingConfig, SearchConfig  # noqa: F401 - for _inner
-from vltool.yaml_files import apply_override, read_yaml
+from vltool.yaml_files import apply_override, read_layers
 
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = (
@@ -116,7 +117,8 @@ class SourceConfig:
     """One official dataset in its own files.
 
     every, keep: of the pictures in the order of their ids, picture k is used when k mod every is in keep.
-    missing_features: what happens to examples whose picture is not in the store.
+    missing_features: what happens to examples whose picture is not in the store. expect: how many records (captions,
+    questions, grounded captions) or pictures it must have, after every and keep; another number is an error.
     """
 
     reader: str
@@ -126,6 +128,7 @@ class SourceConfig:
     every: AtLeastOne = 1
     keep: tuple[Count, ...] = (0,)
     missing_features: Literal["error", "drop"] = "error"
+    expect: dict[Literal["records", "pictures"], AtLeastOne] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ class RunConfig:
 
 def load(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> RunConfig:
     """The configuration in a YAML file with `a.b=c` overrides applied. Raises ConfigError naming the key."""
-    raw = read_yaml(path)
+    raw = read_layers(path)
     for override in overrides:
         apply_override(raw, override)
     return from_dict(raw, where=str(path))
@@ -264,6 +267,10 @@ def dump(config: RunConfig) -> dict[str, Any]:
             del plain["training"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
+    for task in plain["tasks"].values():
+        for source in (source for split in ("train", "val", "test") for source in task[split]):
+            if not source["expect"]:
+                del source["expect"]
     return plain
 
 

@@ -61,6 +61,24 @@ def run_stage(config: RunConfig, listener: Listener, name: str) -> StageResult:
     return result
 
 
+def finished_stages(config: RunConfig) -> list[str]:
+    """The stages that a run would skip: up to date, as are all before them."""
+    found: list[str] = []
+    key = ""
+    for name in config.stages:
+        key = stage_key(key, config, STAGES[name].reads(config))
+        if not _is_finished(_read_marker(_marker(config, name)), key):
+            break
+        found.append(name)
+    return found
+
+
+def _is_finished(marker: dict[str, Any], key: str) -> bool:
+    counts = marker.get("counts", {})
+    whole = not counts.get("unfinished") and all(Path(path).exists() for path in counts.get("outputs", []))
+    return marker.get("key") == key and whole
+
+
 def forget_stage(config: RunConfig, name: str) -> None:
     """Have a stage run again: what it left is no longer what its settings give."""
     _marker(config, name).unlink(missing_ok=True)
@@ -100,8 +118,7 @@ def _run_stage(
     marker = _marker(config, name)
     found = _read_marker(marker)
     counts = found.get("counts", {})
-    whole = not counts.get("unfinished") and all(Path(path).exists() for path in counts.get("outputs", []))
-    if found.get("key") == key and whole:
+    if _is_finished(found, key):
         listener.say(f"{name}: up to date")
         return StageResult(name, counts, found["seconds"], True)
     listener.say(f"{name} …")

@@ -20,6 +20,7 @@ ENCODERS = {
 }
 READERS = {
     "coco_captions": "vltool.datasets.coco_captions:read",
+    "flickr30k_captions": "vltool.datasets.flickr30k_captions:read",
     "karpathy": "vltool.datasets.karpathy:read",
     "vqa_v2": "vltool.datasets.vqa_v2:read",
     "flickr30k_entities": "vltool.datasets.flickr30k_entities:read",

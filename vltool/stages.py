@@ -297,8 +297,8 @@ def _joint_plan(config: RunConfig, tasks: list[str]) -> JointPlan:
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Test scores of the joint model and of the single-task winners of the search, side by side.
 
-    Of protocol `paper` each task is scored with the training that may be scored on it. Protocol `off` scores what
-    was trained on, and marks it.
+    Of protocol `paper` each task is scored with the training that may be scored on it; of one of its trainings alone,
+    the other tasks are left out. Protocol `off` scores what was trained on, and marks it.
     """
     from vltool.evaluation.prediction_files import write_predictions
     from vltool.search.grid import with_settings
@@ -308,15 +308,19 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     alone = {name: with_settings(config, chosen_settings(config, name)) for name in config.tasks}
     config = as_chosen(config, list(config.tasks))
     inputs = _load(config)
-    parts = {name: _scored_by(config, name) for name in config.tasks}
+    parts = {name: part for name in config.tasks if (part := scored_by(config, name)) is not None}
+    for name in config.tasks.keys() - parts.keys():
+        listener.say(f"{name}: not scored, training {config.splits.protocol} may have seen its test pictures")
     joint = {name: str(training_folder(part, list(config.tasks)) / "checkpoint") for name, part in parts.items()}
     own_inputs = {part.splits.protocol: _load(part) for part in parts.values() if part != config}
     single = {
-        name: str(Path(found["folder"]) / "checkpoint") for name, found in load_chosen(config.training.plan).items()
+        name: str(Path(found["folder"]) / "checkpoint")
+        for name, found in load_chosen(config.training.plan).items()
+        if name in parts
     }
     models = {"joint": joint, "single": single}
     marked = config.splits.protocol == "off"
-    summary: dict[str, Any] = {"test": {name: {} for name in config.tasks}, "contamination": {}}
+    summary: dict[str, Any] = {"test": {name: {} for name in parts}, "contamination": {}}
     for model, checkpoints in models.items():
         scored: dict[str, Any] = {}
         for name, path in checkpoints.items():
@@ -371,14 +375,14 @@ def _trainings(config: RunConfig) -> list[RunConfig]:
     return [replace(config, splits=replace(config.splits, protocol=name)) for name in names]
 
 
-def _scored_by(config: RunConfig, task: str) -> RunConfig:
-    """The training of a run that is scored on the test set of `task`."""
+def scored_by(config: RunConfig, task: str) -> RunConfig | None:
+    """The training of a run that is scored on the test set of `task`; None if the protocol lets none."""
     kind = config.tasks[task].type or task
     for part in _trainings(config):
         training = training_of(part.splits.protocol)
         if training is None or (kind, "test") in training.scored:
             return part
-    return config
+    return None
 
 
 def _load(config: RunConfig, *, tasks: list[str] | None = None) -> Any:

@@ -1,4 +1,8 @@
-"""YAML files of keys and values, and `a.b=c` overrides of what they hold."""
+"""YAML files of keys and values, files that say only what differs from another, and `a.b=c` overrides.
+
+base: paper_table1.yaml      # beside this file; its keys hold here too, save those that stand below
+encoder: {options: {width: 512}}
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,41 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected keys and values at the top level, found {type(raw).__name__}")
     return raw
+
+
+def read_layers(path: Path | str) -> dict[str, Any]:
+    """The keys and values in a file over those of its `base`, and of that one's: a file says only what differs.
+
+    Keys are laid over keys, at any depth; lists and single values take the place of what was there. Raises ConfigError,
+    also for files that are each other's base.
+    """
+    layers: list[dict[str, Any]] = []
+    seen: list[Path] = []
+    following: Path | None = Path(path)
+    while following is not None:
+        if following.resolve() in seen:
+            raise ConfigError(f"{path}: base: {following.name} is, by way of its own base, a base of itself")
+        seen.append(following.resolve())
+        layer = read_yaml(following)
+        base = layer.pop("base", None)
+        if base is not None and (not isinstance(base, str) or not base):
+            raise ConfigError(f"{following}: base: expected the name of a configuration file, found {base!r}")
+        if base is not None and not (following.parent / base).is_file():
+            raise ConfigError(f"{following}: base: {following.parent / base}: no such configuration file")
+        layers.append(layer)
+        following = None if base is None else following.parent / base
+    found: dict[str, Any] = {}
+    for layer in reversed(layers):
+        _lay_over(found, layer)
+    return found
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vltool.errors import DataError
-from vltool.text.glove import content_key, load_vectors
+from vltool.text.glove import content_key, load_vectors, width_of
 from vltool.text.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["the", "of", ". . .", "naïve", "absent"])
@@ -163,3 +163,14 @@ def test_the_key_follows_content_and_words_not_names(path: Path) -> None:
     assert key != content_key(path.with_name("other.txt"), WORDS)
     with pytest.raises(DataError, match=r"none.txt: no such file of word vectors"):
         content_key(path.with_name("none.txt"), WORDS)
+
+
+def test_the_width_is_told_by_the_first_lines_and_compared_with_the_name(tmp_path: Path) -> None:
+    (tmp_path / "glove.6B.3d.txt").write_text("the 1 2 3\na 4 5 6\n")
+    assert width_of(tmp_path / "glove.6B.3d.txt") == 3
+    (tmp_path / "glove.6B.50d.txt").write_text("the 1 2 3\n")
+    with pytest.raises(DataError, match="3 numbers, and its name says 50"):
+        width_of(tmp_path / "glove.6B.50d.txt")
+    (tmp_path / "words.txt").write_text("no numbers\n")
+    with pytest.raises(DataError, match="something else than numbers"):
+        width_of(tmp_path / "words.txt")

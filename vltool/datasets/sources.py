@@ -13,8 +13,9 @@ import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,8 +75,44 @@ def without_collecting() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def keeping_json(paths: Iterable[Path]) -> Iterator[None]:
+    """Meanwhile the last one read of these files is kept: who reads it again, for another split, gets the same object.
+
+    One file at a time, as the content of some takes gigabytes.
+    """
+    wanted, kept = set(paths), _Kept()
+    _kept.append((wanted, kept))
+    try:
+        yield
+    finally:
+        _kept.pop()
+
+
+@dataclass
+class _Kept:
+    path: Path | None = None
+    content: Any = None
+
+
+_kept: list[tuple[set[Path], _Kept]] = []
+
+
 def read_json(path: Path | str) -> Any:
     """The JSON in a file or archive member. Raises DataError naming the file and the place of the fault."""
+    if not _kept:
+        return _parse_json(path)
+    wanted, kept = _kept[-1]
+    if kept.path == Path(path):
+        return kept.content
+    kept.path, kept.content = None, None
+    content = _parse_json(path)
+    if Path(path) in wanted:
+        kept.path, kept.content = Path(path), content
+    return content
+
+
+def _parse_json(path: Path | str) -> Any:
     content = read_bytes(path)
     try:
         with without_collecting():

@@ -27,6 +27,7 @@ from vltool.search.table import read_trials
 from vltool.structures import TaskPlan
 from vltool.training.run_log import read_log
 from vltool.training.schedule import JointPlan
+from vltool.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read_run(config: RunConfig) -> RunFiles:
     out = config.out_dir
     return RunFiles(
         config=config,
-        plan=_read_json(Path(config.training.plan)),
+        plan=_read_plan(Path(config.training.plan)),
         trials={task: read_trainings(out / "search" / task) for task in config.tasks},
         searched=_searched(out / "search" / "trials.csv"),
         trainings={found.name: found for found in read_trainings(out / "training")},
@@ -114,6 +115,12 @@ def read_run(config: RunConfig) -> RunFiles:
         store_header=_read_store_header(config.features.store),
         stage_seconds=_stage_seconds(out / "stages"),
     )
+
+
+def _read_plan(path: Path) -> dict[str, Any] | None:
+    """The plan file, which is YAML where somebody wrote it by hand."""
+    by_hand = path.suffix == ".yaml" and path.exists()
+    return read_yaml(path) if by_hand else _read_json(path)
 
 
 def read_trainings(folder: Path) -> list[Training]:

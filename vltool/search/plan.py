@@ -4,6 +4,8 @@
  "chosen": {"vqa": {"metric": "accuracy", "score": 61.2, "seeds": [0, 1, 2], "scores": [61.0, 61.4, 61.2],
                     "runner_up": 60.8, "runner_up_cell": "l2-b64-u600-s300", "margin": 0.4, "compared_at": 600,
                     "spread": 0.2, "exceeds_spread": true, "settings": {}, "folder": "…/search/vqa/l3-b64-…"}}}
+
+One written by hand may be YAML (`.yaml`), which has room for remarks: where each number comes from.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from vltool.json_files import write_json
 from vltool.search.choice import Choice
 from vltool.search.grid import Settings, at_share, with_settings
 from vltool.structures import TaskPlan
+from vltool.yaml_files import read_yaml
 
 
 def save_plan(path: Path, chosen: Mapping[str, Choice], *, shares: Sequence[float] = (1.0,)) -> dict[str, Any]:
@@ -32,7 +35,12 @@ def save_plan(path: Path, chosen: Mapping[str, Choice], *, shares: Sequence[floa
 
 
 def write_plan(path: Path, plans: Mapping[str, TaskPlan], chosen: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Write `plans` and what is known of their choice, and give the file. Other tasks keep what it said of them."""
+    """Write `plans` and what is known of their choice, and give the file. Other tasks keep what it said of them.
+
+    Raises ConfigError for a YAML plan, which somebody has written by hand.
+    """
+    if path.suffix == ".yaml":
+        raise ConfigError(f"{path}: written by hand: a search does not replace it. Name a .json as training.plan")
     before = _read(path) if path.exists() else {"tasks": []}
     plan = {
         "tasks": [
@@ -109,7 +117,9 @@ def as_chosen(config: RunConfig, tasks: Sequence[str], *, say: Callable[[str], N
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        if not path.exists():
+            raise FileNotFoundError(path)
+        plan = read_yaml(path) if path.suffix == ".yaml" else json.loads(path.read_text(encoding="utf-8"))
         TypeAdapter(list[TaskPlan]).validate_python(plan["tasks"])
     except FileNotFoundError:
         raise ConfigError(

@@ -21,6 +21,7 @@ from vltool.tasks.task import Task
 
 SPLITS = ("train", "val", "test")
 Examples = dict[str, dict[str, tuple[Example, ...]]]
+ReadSource = Callable[[SourceConfig, str], list[Any]]
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class PreparedTasks:
         )
 
 
-def prepare_tasks(config: RunConfig) -> PreparedTasks:
+def prepare_tasks(config: RunConfig, *, read: ReadSource | None = None) -> PreparedTasks:
     """Read every source of every task, take away what `splits.exclude` names, and apply the split protocol.
 
-    Raises DataError or ConfigError.
+    read(source, place): default `read_source`. Raises DataError or ConfigError.
 
     Protocol `clean` takes every training example away whose picture any task evaluates (12-in-1's rule). Protocol
     `paper-ii` trains on VQA's val set too, and leaves every val set that it may not be scored on empty.
@@ -61,16 +62,16 @@ def prepare_tasks(config: RunConfig) -> PreparedTasks:
     examples: Examples = {}
     counts: list[dict[str, Any]] = []
     for name, task_config in config.tasks.items():
-        records, read = {}, {}
+        records, num_read = {}, {}
         for split in SPLITS:
             sources = enumerate(getattr(task_config, split))
-            found = [read_source(source, place=f"tasks.{name}.{split}.{k}") for k, source in sources]
+            found = [(read or _read_source)(source, f"tasks.{name}.{split}.{k}") for k, source in sources]
             records[split] = [record for source in found for record in source]
-            read[split] = len(records[split])
+            num_read[split] = len(records[split])
         kind = resolve(TASKS, task_config.type or name, kind="task")
         tasks[name] = task = kind(name, records, options=task_config.options)
         examples[name] = {split: task.examples(split) for split in SPLITS}
-        counts += [{"task": name, "split": split, "read": read[split]} for split in SPLITS]
+        counts += [{"task": name, "split": split, "read": num_read[split]} for split in SPLITS]
     arranged = _arrange(examples, config)
     excluded = read_excluded(config.splits.exclude)
     allowed = {name: {**splits, "train": _without(splits["train"], excluded)} for name, splits in arranged.items()}
@@ -93,6 +94,15 @@ def read_source(source: SourceConfig, *, place: str = "source") -> list[Any]:
 
     place: the key of the source in the configuration.
     """
+    return choose_records(read_records(source, place=place), source, place=place)
+
+
+def _read_source(source: SourceConfig, place: str) -> list[Any]:
+    return read_source(source, place=place)
+
+
+def read_records(source: SourceConfig, *, place: str = "source") -> list[Any]:
+    """The records of one source, of all its pictures. Raises as `read_source` does."""
     read = resolve(READERS, source.reader, kind="reader")
     try:
         with without_collecting():
@@ -106,10 +116,22 @@ def read_source(source: SourceConfig, *, place: str = "source") -> list[Any]:
     if not records:
         files = ", ".join(source.files.values())
         raise DataError(f"{place}: nothing to use in {files}" + (f" (split {source.split})" if source.split else ""))
-    if source.every == 1:
-        return list(records)
-    order = {image_id: k for k, image_id in enumerate(sorted({record.image_id for record in records}))}
-    return [record for record in records if order[record.image_id] % source.every in source.keep]
+    return list(records)
+
+
+def choose_records(records: list[Any], source: SourceConfig, *, place: str = "source") -> list[Any]:
+    """Those of the pictures that the source keeps. Raises DataError where they are not as many as it expects."""
+    if source.every > 1:
+        order = {image_id: k for k, image_id in enumerate(sorted({record.image_id for record in records}))}
+        records = [record for record in records if order[record.image_id] % source.every in source.keep]
+    for what, expected in source.expect.items():
+        found = len(records) if what == "records" else len({record.image_id for record in records})
+        if found != expected:
+            raise DataError(
+                f"{place}: {', '.join(source.files.values())}: {found:,} {what}, expected are {expected:,} (expect). "
+                "Is it the whole official file? For data of your own, take `expect` away"
+            )
+    return records
 
 
 def with_features(

@@ -27,15 +27,17 @@ from vltool.splits.identity import PATTERNS
 from vltool.splits.near_duplicates import Hashes
 from vltool.splits.protocol import SplitIds, evaluated_sets, pictures, training_of, training_sets, trainings_of
 from vltool.structures import ImageId
-from vltool.tasks.prepare import SPLITS, PreparedTasks, image_ids_of, prepare_tasks, split_ids
+from vltool.tasks.prepare import SPLITS, PreparedTasks, ReadSource, image_ids_of, prepare_tasks, split_ids
 
 _CANONICAL = re.compile(rf"({'|'.join(PATTERNS)}):.+")
 
 
-def prepare_trainings(config: RunConfig) -> dict[str, PreparedTasks]:
-    """Protocol → tasks of each separate training of a run: two under protocol `paper`."""
+def prepare_trainings(config: RunConfig, *, read: ReadSource | None = None) -> dict[str, PreparedTasks]:
+    """Protocol → tasks of each separate training of a run: two under protocol `paper`. read: see `prepare_tasks`."""
     names: Any = trainings_of(config.splits.protocol)
-    return {name: prepare_tasks(replace(config, splits=replace(config.splits, protocol=name))) for name in names}
+    return {
+        name: prepare_tasks(replace(config, splits=replace(config.splits, protocol=name)), read=read) for name in names
+    }
 
 
 def build_splits(prepared: PreparedTasks, folder: Path, *, protocol: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import hashlib
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -72,6 +73,25 @@ def load_vectors(
             f"{path}: none of the {len(rows)} words has a vector of {width} numbers there: another language?"
         )
     return _fill(scan, words, width, seed), _coverage(scan, words, rows, width)
+
+
+def width_of(path: Path | str, *, dim: int | None = None) -> int:
+    """How many numbers the vectors of a file have, by its first lines. Raises DataError.
+
+    Also where these are no numbers, or not as many as its name says (`glove.840B.300d.txt`).
+    """
+    path = Path(path)
+    with _open(path, dim) as file:
+        lines = _first_lines(file, path)
+    width = _width(lines, path, dim)
+    try:
+        np.array(lines[-1].split()[-width:], float)
+    except ValueError:
+        raise DataError(f"{path}: not word vectors: line {len(lines)} holds something else than numbers") from None
+    named = re.search(r"\.(\d+)d\.", path.name)
+    if named and int(named[1]) != width:
+        raise DataError(f"{path}: its vectors have {width} numbers, and its name says {named[1]}: another file?")
+    return width
 
 
 def content_key(path: Path | str, words: Sequence[str], *, dim: int | None = None, seed: int = 0) -> str:

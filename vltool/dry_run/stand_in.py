@@ -1,0 +1,98 @@
+"""Examples to time a run's steps with: the run's own where its files are there, else a few of the generated world."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vltool.config import RunConfig, SourceConfig, SplitsConfig
+from vltool.structures import Example, ImageId, RegionFeatures
+from vltool.tasks.prepare import PreparedTasks, prepare_tasks
+
+NUM_PICTURES = 60
+_KARPATHY = SourceConfig("karpathy", {"dataset": "dataset_coco.json"}, split="train")
+_OF_READER = {  # what stands for the files of each reader
+    "karpathy": _KARPATHY,
+    "coco_captions": _KARPATHY,
+    "flickr30k_captions": _KARPATHY,
+    "vqa_v2": SourceConfig(
+        "vqa_v2",
+        {
+            "questions": "v2_OpenEnded_mscoco_train2014_questions.json",
+            "annotations": "v2_mscoco_train2014_annotations.json",
+        },
+    ),
+    "flickr30k_entities": SourceConfig(
+        "flickr30k_entities",
+        {
+            "annotations": "flickr30k_entities/Annotations",
+            "sentences": "flickr30k_entities/Sentences",
+            "ids": "flickr30k_entities/train.txt",
+        },
+    ),
+}
+_BOX_PX = 200.0
+
+
+def stand_in_tasks(config: RunConfig) -> PreparedTasks:
+    """The run's tasks over a small generated world, which is drawn for it and thrown away."""
+    from vltool.world.files import write_world
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_world(folder, num_train=NUM_PICTURES, num_val=4, num_test=4, questions_per_image=8)
+        tasks = {}
+        for task, settings in config.tasks.items():
+            known = [_OF_READER[source.reader] for source in settings.train if source.reader in _OF_READER]
+            if known:
+                files = {key: str(folder / path) for key, path in known[0].files.items()}
+                source = replace(known[0], files=files, image_id="world:{number}")
+                tasks[task] = replace(settings, train=(source,), val=(), test=())
+        return prepare_tasks(replace(config, tasks=tasks, splits=SplitsConfig(protocol="off")))
+
+
+class RandomRegions:
+    """Features of any picture: random numbers, of the store's width and number of regions."""
+
+    def __init__(self, feature_dim: int, region_counts: Sequence[int], dtype: str):
+        draw = np.random.default_rng(0)
+        self._counts = region_counts
+        most = max(region_counts)
+        self._features = draw.normal(0, 1, (most, feature_dim)).astype(dtype)
+        corner = draw.uniform(0, _BOX_PX, (most, 2))
+        self._boxes = np.concatenate([corner, corner + draw.uniform(20, _BOX_PX, (most, 2))], axis=1).astype(np.float32)
+        self._places: dict[str, int] = {}
+
+    def get(self, image_id: ImageId) -> RegionFeatures:
+        place = self._places.setdefault(image_id, len(self._places))
+        count = self._counts[place % len(self._counts)]
+        side = int(2 * _BOX_PX)
+        return RegionFeatures(image_id, self._features[:count], self._boxes[:count], height=side, width=side)
+
+    @contextmanager
+    def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:
+        yield self.get
+
+
+def some_of(examples: Sequence[Example], count: int) -> list[Example]:
+    """`count` examples, evenly spaced; fewer come again."""
+    step = max(1, len(examples) // count)
+    chosen = list(examples[::step][:count])
+    return [chosen[k % len(chosen)] for k in range(count)]
+
+
+def sentences_of(examples: Sequence[Example]) -> list[str]:
+    """The distinct sentences of examples, in order."""
+    return list(dict.fromkeys(sentence for example in examples for _, sentence in example.rows))
+
+
+def random_token_ids(tokens: dict[str, tuple[str, ...]], num_words: int) -> dict[str, Any]:
+    """A row of word vectors for every token: which one does not matter for the time."""
+    draw = np.random.default_rng(0)
+    return {sentence: draw.integers(2, num_words, max(1, len(found))) for sentence, found in tokens.items()}
