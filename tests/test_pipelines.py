@@ -9,7 +9,7 @@ import pytest
 from vltool.config import RunConfig, load, sources_of
 from vltool.search.plan import load_plan
 from vltool.search.preset import LEVELS
-from vltool.search.trials import list_trials
+from vltool.search.task_search import list_trials
 from vltool.tasks.network import encoder_options
 from vltool.training.schedule import JointPlan
 
@@ -28,7 +28,7 @@ def test_every_pipeline_loads_and_its_trainings_are_legal(path: Path) -> None:
     config = load(path)
     encoder_options(config.encoder)
     if "search-layers" in config.stages:
-        plans = tuple({trial.plan.task: trial.plan for trial in list_trials(config, list(config.tasks))}.values())
+        plans = tuple(trials[0].cell.plan for trials in list_trials(config, list(config.tasks)).values())
     else:
         plans = load_plan(config.training.plan, list(config.tasks))
     JointPlan(plans, config.training.cycle_updates)
