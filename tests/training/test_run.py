@@ -170,3 +170,13 @@ def test_in_a_curriculum_the_tasks_join_one_by_one_and_resuming_gives_the_same_b
     assert trained == [single, single, pair, pair, everything, everything]
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_out_of_memory_in_an_evaluation_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(*arguments: Any, **options: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("vltool.training.inputs.evaluate", evaluate)
+    with pytest.raises(TrainingError, match=r"while vqa is scored\. Lower evaluation\.batch_size \(now 256\)"):
+        train(inputs(tmp_path), PLAN, tmp_path / "run")
+    assert checkpoint.load(tmp_path / "run" / "checkpoint").run["num_updates"] == 30

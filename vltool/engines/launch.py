@@ -24,6 +24,7 @@ SECONDS_TO_LEAVE = 10.0
 """How long the others may take to end by themselves after one has died."""
 
 INTERRUPTED = 130
+LONGEST_TEXT = 4000
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,16 @@ def _ended(codes: Sequence[int], texts: Sequence[IO[Any]]) -> Ended:
     if codes[0] > 0 and codes[0] != LOST:
         return Ended(codes[0])  # process 0 has said why
     rank, code = failed[0], codes[failed[0]]
-    if code < 0:
-        return Ended(
-            2,
-            f"process {rank} of {len(codes)} was killed by {signal.Signals(-code).name} (out of memory?), and the "
-            "others were ended. The last checkpoint is kept: run the same command again to go on from it",
-        )
     texts[rank].seek(0)
-    text = texts[rank].read().decode(errors="replace").strip()
-    return Ended(code, f"process {rank} of {len(codes)} ended with code {code}:\n{text[-4000:]}")
+    text = texts[rank].read().decode(errors="replace").strip()[-LONGEST_TEXT:]
+    if code > 0:
+        return Ended(code, f"process {rank} of {len(codes)} ended with code {code}:\n{text}")
+    return Ended(
+        2,
+        f"process {rank} of {len(codes)} was killed by {signal.Signals(-code).name} (out of memory?), and the others "
+        "were ended. The last checkpoint is kept: run the same command again to go on from it"
+        + (f". Its last words:\n{text}" if text else ""),
+    )
 
 
 @contextmanager
