@@ -68,6 +68,16 @@ def test_the_error_of_a_process_that_cannot_speak_is_told() -> None:
     assert (ended.code, ended.message) == (1, "process 1 of 2 ended with code 1:\nno such thing")
 
 
+def test_a_process_of_several_leaves_with_its_code_and_tears_nothing_down() -> None:
+    code = (
+        "import atexit, os, sys; from vltool.engines.processes import leave\n"
+        "atexit.register(lambda: sys.stderr.write('torn down'))\n"
+        "leave('no such thing' if os.environ['RANK'] == '1' else 70)"
+    )
+    ended = launch([sys.executable, "-c", code], 2)
+    assert (ended.code, ended.message) == (1, "process 1 of 2 ended with code 1:\nno such thing")
+
+
 def test_an_error_of_the_first_process_is_not_told_twice() -> None:
     ended = launch([sys.executable, "-c", "import sys; sys.exit(2)"], 3)
     assert (ended.code, ended.message) == (2, "")

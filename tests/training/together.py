@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from tests.miniature import Pictures, miniature_config, miniature_corpus, miniature_prepared
-from vltool.engines.processes import ALONE, Processes, join
+from vltool.engines.processes import ALONE, Processes, join, leave
 from vltool.structures import TaskPlan
 from vltool.training import checkpoint
 from vltool.training.inputs import RunInputs
@@ -73,4 +73,8 @@ def main(folder: Path, killed_at: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else -1)
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else -1)
+    except SystemExit as leaving:
+        leave(leaving.code)
+    leave(0)

@@ -29,6 +29,7 @@ from vltool.cli import (
     train_joint,
     world,
 )
+from vltool.engines.processes import leave
 from vltool.errors import Interrupted, VltoolError
 
 app = typer.Typer(
@@ -73,6 +74,14 @@ app.command("doctor")(doctor.command)
 
 def main() -> None:
     """Run the command line; a VltoolError is a message and exit code 2."""
+    try:
+        _run()
+    except SystemExit as leaving:
+        leave(leaving.code)
+        raise
+
+
+def _run() -> None:
     try:
         app()
     except Interrupted as error:
