@@ -28,6 +28,8 @@ class Quiet:
 
     def progress(self, label: str, done: int, total: int) -> None: ...
 
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None: ...
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

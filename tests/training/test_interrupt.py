@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from pathlib import Path
@@ -63,11 +62,11 @@ def test_a_signal_is_a_wish_and_a_second_ctrl_c_leaves_at_once(number: signal.Si
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with wish_to_stop(lambda text: told.set()) as stop:
         assert not stop()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop() and told.wait(10)
-        os.kill(os.getpid(), signal.SIGTERM)  # a launcher may send it after the terminal's SIGINT
+        signal.raise_signal(signal.SIGTERM)  # a launcher may send it after the terminal's SIGINT
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
