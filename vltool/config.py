@@ -94,6 +94,12 @@ class FeaturesConfig:
     workers: Count = 0
     on_error: Literal["skip", "stop"] = "skip"
 
+    @property
+    def selection(self) -> dict[str, Any]:
+        """Which regions are kept and how their numbers are stored, as `features.extract` takes it."""
+        names = ("recipe", "min_boxes", "max_boxes", "score_threshold", "nms_threshold", "dtype")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
 class TextConfig:

@@ -131,12 +131,7 @@ def time_pictures(config: RunConfig, pictures: Pictures) -> PictureCost | None:
                 list(paths),
                 Path(folder) / name,
                 detector=pictures.detector,  # type: ignore[arg-type]
-                recipe=settings.recipe,
-                min_boxes=settings.min_boxes,
-                max_boxes=settings.max_boxes,
-                score_threshold=settings.score_threshold,
-                nms_threshold=settings.nms_threshold,
-                dtype=settings.dtype,
+                **settings.selection,
                 image_id_pattern="file:{parent}-{name}",
                 workers=1,
                 on_error="stop",
