@@ -14,14 +14,14 @@ demo: $(READY)  ## the whole road on the generated world, then the path of the r
 
 test: $(READY)  ## the tests; SLOW=1 adds kill-and-resume and the whole demo
 	@echo "==> pytest$(if $(SLOW), --slow)"
-	@$(BIN)/python -m pytest $(if $(SLOW),--slow) -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest $(if $(SLOW),--slow) -n 2 --dist loadgroup --max-worker-restart 0
 
 check: $(READY)  ## what must be green before a commit
 	@echo "==> ruff format --check, ruff check, mypy, pytest"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
 
 install: $(READY)  ## only the virtual environment
 

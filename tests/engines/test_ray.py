@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def ray_processes() -> set[str]:
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_a_local_cluster_gives_results_and_errors_and_leaves_nothing_running() -> None:
-    before = ray_processes()
+    before, handler = ray_processes(), signal.getsignal(signal.SIGTERM)
     waiting = deque([1, 2, 3])
     found = {}
     for done in RayEngine(2).run(square, waiting):
@@ -36,6 +37,7 @@ def test_a_local_cluster_gives_results_and_errors_and_leaves_nothing_running() -
             waiting.append(5)
     assert found == {1: (1, ""), 2: (4, ""), 3: (None, "three"), 5: (25, "")}
     assert ray_processes() <= before
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 @pytest.mark.slow

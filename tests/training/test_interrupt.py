@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_the_report_reads_a_training_that_was_interrupted(tmp_path: Path) -> Non
     assert found.val is None and [line["cycle"] for line in found.log] == [0, 0, 0]
 
 
+@pytest.fixture
+def usual_handlers() -> Iterator[None]:
+    """Python's own handlers of both signals, whatever a library has set in this process."""
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_handlers")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_a_wish_and_a_second_ctrl_c_leaves_at_once(number: signal.Signals) -> None:
     told = threading.Event()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +79,7 @@ def _cluster(address: str) -> Iterator[Any]:
     except ImportError:
         raise ConfigError("--engine ray needs the package ray. Install it: pip install 'vltool[ray]'") from None
     _check_answers(address)
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets its own, and leaves it there
     here: dict[str, Any] = {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         ray.init(
@@ -91,6 +94,8 @@ def _cluster(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _check_answers(address: str) -> None:
