@@ -199,9 +199,13 @@ class CombinationsConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How a checkpoint is scored. batch_size: examples at once; it changes the speed, never a score."""
+    """How a checkpoint is scored: how fast, never what comes out.
+
+    batch_size: examples at once. jobs: processes that score pairs (0: one a GPU where there are several, else one).
+    """
 
     batch_size: AtLeastOne = 256
+    jobs: Count = 0
 
 
 @dataclass(frozen=True)
