@@ -108,7 +108,8 @@ def _grounded(decoders: Decoders, looker: Looker, question: Example) -> list[Pan
         Mark(" ".join(tokens[start:end]), (start, end), _box(regions.boxes[best]), float(value), None, ())
         for (start, end), value, best in zip(spans, *torch.max(probabilities, dim=1), strict=True)
     )
-    return [replace(panel, heading=_heading(looker, task), marks=marks, lines=("the top region of each phrase",))]
+    lines = tuple(f"{mark.phrase}: {share(mark.probability)}" for mark in marks)
+    return [replace(panel, heading=_heading(looker, task), marks=marks, lines=lines)]
 
 
 def _heading(looker: Looker, task: Task[Any]) -> str:
