@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 NOTHING = "–"
+FIGURE_SPACE = "\u2007"  # as wide as a digit
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Cell:
     text: str
     numeric: bool = False
     bold: bool = False
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Table:
     """frame: the columns as shown, numbers as numbers. decimals: of a column's numbers, 1 unless named.
 
     groups: (heading, number of rows, published), in the order of the rows; one without a heading if empty.
-    bold: places (row, column) of the best numbers. signed: columns that show a plus.
+    bold: places (row, column) of the best numbers. signed: columns that show a plus. bounds: (row, column) → the
+    interval of a number; stacked: it stands below the number, else beside it.
     """
 
     caption: str
@@ -46,6 +49,8 @@ class Table:
     bold: frozenset[tuple[int, str]] = frozenset()
     signed: frozenset[str] = frozenset()
     collapsed: bool = False
+    bounds: Mapping[tuple[int, str], tuple[float, float]] = field(default_factory=dict)
+    stacked: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -68,9 +73,23 @@ class Table:
                 written(self.frame[column].iloc[place], self.decimals.get(column, 1), signed=column in self.signed),
                 self.numeric(column),
                 (place, column) in self.bold,
+                self._interval(place, column),
             )
             for column in self.columns
         ]
+
+    def _interval(self, place: int, column: str) -> str:
+        """The bounds of a number, as wide as the others of its column, so that the numbers stand below each other."""
+        known = {key: self._bounds(key) for key in self.bounds if key[1] == column}
+        own = known.get((place, column), "")
+        if not known or self.stacked:
+            return own
+        return own.rjust(max(map(len, known.values())), FIGURE_SPACE)
+
+    def _bounds(self, key: tuple[int, str]) -> str:
+        decimals, signed = self.decimals.get(key[1], 1), key[1] in self.signed
+        low, high = (written(value, decimals, signed=signed) for value in self.bounds[key])
+        return f"({low} to {high})"
 
 
 def written(value: Any, decimals: int = 1, *, signed: bool = False) -> str:
