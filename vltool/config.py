@@ -26,9 +26,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from vltool.errors import ConfigError
 from vltool.registry import DETECTORS, ENCODERS, READERS, TASKS
+from vltool.remote_files import is_url
 from vltool.search_config import BudgetConfig, GridConfig, HalvingConfig, SearchConfig  # noqa: F401 - for _inner
 from vltool.yaml_files import apply_override, read_layers
 
+_MAY_BE_URLS = ("features.store", "features.extract", "tasks.", "data")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = (
     "world",
@@ -93,6 +95,8 @@ class FeaturesConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: Count = 0
     on_error: Literal["skip", "stop"] = "skip"
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -275,6 +279,8 @@ def dump(config: RunConfig) -> dict[str, Any]:
     for key in _YOUNGER_KEYS:  # a training that does not use one is the same one as before the key existed
         if plain["training"][key] == getattr(TrainingConfig, key):
             del plain["training"][key]
+    for key in ("engine", "ray_address"):  # who has made the features does not matter to a run
+        del plain["features"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
     for task in plain["tasks"].values():
@@ -332,6 +338,11 @@ def _inner(annotation: str) -> Any:
 def _check_placeholders(config: RunConfig, names: dict[str, Any], where: str) -> None:
     """Raises ConfigError for a {placeholder} in a path that stands for nothing."""
     for key, path in _paths(config):
+        if is_url(path) and not key.startswith(_MAY_BE_URLS):
+            raise ConfigError(
+                f"{where}: {key}: {path!r}: a URL stands only for the store, the pictures to extract and the files of "
+                "the tasks. Name a folder or file, one that all machines see if there are several"
+            )
         for found in _PLACEHOLDER.findall(path):
             known = ", ".join(f"{{{name}}}" for name in names)
             hint = f". Set the key {found!r}" if found in ("data", "world") else ""

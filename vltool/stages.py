@@ -89,8 +89,10 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Region features of every named picture into the run's store."""
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract
+    from vltool.features.shards import engine_called
 
     settings = config.features
+    engine = engine_called(settings.engine, workers=settings.workers, ray_address=settings.ray_address)
     detector = load_detector(
         backend=settings.backend,
         config_file=settings.config_file or None,
@@ -109,6 +111,7 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
             **settings.selection,
             workers=settings.workers,
             on_error=settings.on_error,
+            engine=engine,
             progress=lambda done, total: listener.progress("extracting region features", done, total),
         )
         for name in ("images", "stored", "skipped", "failed", "regions"):
