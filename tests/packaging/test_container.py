@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.container import inherited, is_let_through, needed, read_dockerfile, rehearse
+from tests.container import Rehearsal, inherited, is_let_through, needed, read_dockerfile, rehearse
 from tests.packaging.surroundings import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -81,8 +81,10 @@ def test_the_steps_of_the_cpu_image_make_an_environment_that_is_well(tmp_path: P
     assert "extract-features" in rehearsal.ask(stage, ["vltool", "--help"]).stdout
 
 
-@pytest.mark.slow
 def test_the_detectron2_image_is_not_built_without_its_source(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rehearsal = Rehearsal(tmp_path, variables={}, given={})
     with pytest.raises(subprocess.CalledProcessError):
-        rehearse("detectron2", tmp_path, offline=True, given={})
-    assert "--build-arg DETECTRON2=" in capfd.readouterr().err
+        rehearsal.perform(STAGES["detectron2-packages"])
+    shown = capfd.readouterr()
+    assert "--build-arg DETECTRON2=" in shown.err
+    assert "left out, needs an image: RUN apt-get" in shown.out
