@@ -9,7 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "vltool"
 FLOORS = [
-    {"errors", "structures", "json_files", "yaml_files", "plain_pickle", "processor", "provenance", "__init__"},
+    {
+        "errors",
+        "structures",
+        "json_files",
+        "yaml_files",
+        "plain_pickle",
+        "processor",
+        "provenance",
+        "weights_file",
+        "__init__",
+    },
     {"config", "search_config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},
@@ -28,6 +38,8 @@ ALLOWED_BESIDE = {
     ("json_files", "errors"),
     ("yaml_files", "errors"),
     ("plain_pickle", "errors"),
+    ("weights_file", "errors"),
+    ("weights_file", "plain_pickle"),
     ("splits", "datasets"),
     ("pipeline", "stages"),
     ("stages", "stage_inputs"),

@@ -17,6 +17,7 @@ TASKS = {
 }
 ENCODERS = {
     "dense_coattention": "vltool.models.dense_coattention:DenseCoattentionEncoder",
+    "vilbert": "vltool.models.vilbert.encoder:VilbertEncoder",
 }
 READERS = {
     "coco_captions": "vltool.datasets.coco_captions:read",
