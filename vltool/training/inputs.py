@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,16 @@ class RunInputs:
     def batching(self) -> Batching:
         return Batching(self.store, self.corpus.tokens, self.corpus.token_ids)
 
-    def model(self, levels: Mapping[str, int], *, seed: int, new: bool = True) -> JointModel:
-        """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics."""
+    def model(
+        self,
+        levels: Mapping[str, int],
+        *,
+        seed: int,
+        new: bool = True,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> JointModel:
+        """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics and
+        takes the weights that it is to start from."""
         tasks = {name: self.prepared.tasks[name] for name in levels}
         model = build_network(
             self.config.encoder,
@@ -59,6 +67,8 @@ class RunInputs:
             feature_dim=self.feature_dim,
             seed=seed,
         )
+        if new and model.encoder.wants_first_weights:
+            say(model.encoder.take_first_weights(dict(model.decoders.items())))
         if new and model.encoder.wants_feature_statistics:
             model.encoder.take_feature_statistics(*self.feature_statistics())
         return model

@@ -33,6 +33,8 @@ class Live:
             self.say("up to date")
         elif kind == "resumed":
             self.say(f"going on from update {line['update']:,}" + _regrouped(line))
+        elif kind == "first_weights":
+            self.say(line["text"])
         elif kind == "inherited":
             self.say(f"{line['tensors']} tensors from {line['from']}; new: {', '.join(line['left']) or 'none'}")
 

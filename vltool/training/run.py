@@ -108,7 +108,11 @@ class _Training:
         self.settings = inputs.config.training
         self.names = [task.task for task in plan.tasks]
         with explaining_memory("when the network is built", "Lower the encoder's width or levels"):
-            model = inputs.model({task.task: task.level for task in plan.tasks}, seed=inputs.config.seed)
+            model = inputs.model(
+                {task.task: task.level for task in plan.tasks},
+                seed=inputs.config.seed,
+                say=lambda text: say({"kind": "first_weights", "text": text}),
+            )
             self.updater = self._new_updater(model.to(pick_device(self.settings.device)))
         self.cycle, self.standing, self.meters = 0, Standing(), load_meters({}, self.names)
         self.seconds_before = self.waited_before = 0.0
