@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "vltool"
 FLOORS = [
     {"errors", "structures", "json_files", "yaml_files", "plain_pickle", "processor", "provenance", "__init__"},
-    {"config", "search_config", "registry", "engines", "world"},
+    {"config", "search_config", "training_config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},
     {"tasks"},
@@ -25,6 +25,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 ALLOWED_BESIDE = {
     ("config", "registry"),
     ("config", "search_config"),
+    ("config", "training_config"),
     ("json_files", "errors"),
     ("yaml_files", "errors"),
     ("plain_pickle", "errors"),
