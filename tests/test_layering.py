@@ -21,7 +21,7 @@ FLOORS = [
         "weights_file",
         "__init__",
     },
-    {"config", "search_config", "registry", "engines", "world"},
+    {"config", "search_config", "training_config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},
     {"tasks"},
@@ -36,6 +36,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 ALLOWED_BESIDE = {
     ("config", "registry"),
     ("config", "search_config"),
+    ("config", "training_config"),
     ("json_files", "errors"),
     ("yaml_files", "errors"),
     ("remote_files", "errors"),

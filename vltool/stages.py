@@ -286,10 +286,10 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
 def _joint_plan(config: RunConfig, tasks: list[str]) -> JointPlan:
     from vltool.search.plan import load_plan
-    from vltool.training.schedule import JointPlan, one_by_one
+    from vltool.training.schedule import JointPlan, in_stages
 
     plans = load_plan(config.training.plan, tasks)
-    return JointPlan(one_by_one(plans) if config.training.curriculum else plans, config.training.cycle_updates)
+    return JointPlan(in_stages(plans, config.training.curriculum), config.training.cycle_updates)
 
 
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from vltool.training import checkpoint
 from vltool.training.lock import only_process_in
 from vltool.training.run import RunInputs, train
 from vltool.training.run_log import read_log
-from vltool.training.schedule import JointPlan, one_by_one
+from vltool.training.schedule import JointPlan, in_stages
 from vltool.training.scoring import score_checkpoint
 
 PLAN = JointPlan(
@@ -174,7 +174,7 @@ def test_numbers_that_stop_being_finite_leave_the_last_good_checkpoint(tmp_path:
 
 
 def test_in_a_curriculum_the_tasks_join_one_by_one_and_resuming_gives_the_same_bits(tmp_path: Path) -> None:
-    plan = JointPlan(one_by_one(tuple(replace(task, num_updates=12) for task in PLAN.tasks)), cycle_updates=6)
+    plan = JointPlan(in_stages(tuple(replace(task, num_updates=12) for task in PLAN.tasks), True), cycle_updates=6)
     train(inputs(tmp_path), plan, tmp_path / "whole")
     with pytest.raises(Stopped):
         train(inputs(tmp_path), plan, tmp_path / "parts", report=stop_after(2))

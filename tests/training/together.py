@@ -1,4 +1,4 @@
-"""What the processes of `test_processes.py` and `test_kills.py` run: `python -m tests.training.together FOLDER …`.
+"""What the processes of `test_processes.py` run: `python -m tests.training.together FOLDER [UPDATE] [steered]`.
 
 Trains the miniature without dropout in FOLDER, alone or with the processes started beside, and leaves what it saw:
 FOLDER/losses.json by the first process, FOLDER/weights-RANK.txt by each.
@@ -59,10 +59,15 @@ def train_here(
     return losses
 
 
-def main(folder: Path, killed_at: int) -> None:
+STEERED: dict[str, Any] = {"stop_and_go": {"gap": 3}, "learning_rate": 1e-9, "sampling": "round-robin"}
+"""Nothing is learned, so that every task soon rests."""
+
+
+def main(folder: Path, killed_at: int, steered: bool) -> None:
     torch.set_num_threads(1)
+    options = STEERED if steered else {"evaluate_every": 2}
     with join("cpu") as processes:
-        losses = train_here(folder, processes, killed_at=killed_at, evaluate_every=2)
+        losses = train_here(folder, processes, killed_at=killed_at, **options)
         if processes.is_first:
             (folder / "losses.json").write_text(json.dumps(losses))
         processes.wait()
@@ -74,7 +79,8 @@ def main(folder: Path, killed_at: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else -1)
+        killed_at = [int(argument) for argument in sys.argv[2:] if argument.isdigit()]
+        main(Path(sys.argv[1]), killed_at[0] if killed_at else -1, "steered" in sys.argv)
     except SystemExit as leaving:
         leave(leaving.code)
     leave(0)

@@ -23,6 +23,7 @@ FREE = ("checkpoint_every", "keep_last")
 def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
     """What makes two trainings the same one: configuration, seed, plan, features, words and examples."""
     config = dump(inputs.config)
+    rates = {task.task: inputs.config.tasks[task.task].learning_rate for task in plan.tasks}
     ids, validated = (
         [example.example_id for task in plan.tasks for example in inputs.prepared.examples[task.task][split]]
         for split in ("train", "val")
@@ -32,6 +33,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "encoder": config["encoder"],
         "plan": [asdict(task) for task in plan.tasks],
         "loss_weights": {task.task: inputs.config.tasks[task.task].loss_weight for task in plan.tasks},
+        **({"learning_rates": rates} if any(rates.values()) else {}),
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
         "words": _digest(list(inputs.corpus.words)),
@@ -64,7 +66,7 @@ def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
 def differences(identity: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The names of what differs between two trainings; empty if they are the same one."""
     own, theirs = _comparable(identity), _comparable(other)
-    return [key for key, value in own.items() if theirs.get(key) != value]
+    return [key for key in own | theirs if own.get(key) != theirs.get(key)]
 
 
 def _comparable(identity: Mapping[str, Any]) -> dict[str, Any]:

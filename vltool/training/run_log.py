@@ -3,6 +3,7 @@
 {"kind": "loss", "update": 40, "cycle": 1, "time": 1764082800.2, "task": "vqa", "loss": 3.1, "learning_rate": 0.001,
  "gradient_norm": 0.8, "examples_per_second": 910.2, "waiting": 0.01}
 {"kind": "scores", "update": 400, "cycle": 19, "time": …, "task": "vqa", "split": "val", "scores": {"accuracy": 61.2}}
+{"kind": "stop_and_go", "update": 300, "cycle": 14, "time": …, "task": "vqa", "score": 60.8, "is_at_rest": true}
 """
 
 from __future__ import annotations
