@@ -120,6 +120,20 @@ def test_examples_and_contamination_are_counted(files: RunFiles) -> None:
     assert data_tables.scored_clean(files)[0].endswith("0 scored pictures were trained on (protocol clean).")
 
 
+def test_validation_scores_of_trained_pictures_are_marked(tmp_path: Path) -> None:
+    config = write_sample_run(tmp_path)
+    log = tmp_path / "training" / "joint" / "log.jsonl"
+    text = log.read_text(encoding="utf-8").replace(
+        '"split": "val", "task": "vqa"', '"split": "val", "contaminated": 7, "task": "vqa"'
+    )
+    log.write_text(text, encoding="utf-8")
+    files = read_run(config)
+    sentence = "Not clean: 7 pictures of vqa/val trained joint"
+    assert sentence in dict(paper_tables(files))["table-1"].note
+    assert sentence not in dict(paper_tables(files))["table-4"].note
+    assert data_tables.scored_clean(files)[-1].startswith(sentence)
+
+
 def test_missing_parts_are_sentences(tmp_path: Path) -> None:
     files = read_run(sample_config(tmp_path / "nothing"))
     parts = [

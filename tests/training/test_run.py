@@ -110,6 +110,15 @@ def test_a_checkpoint_scores_and_refuses_what_trained_it(tmp_path: Path) -> None
         score_checkpoint(run, path, tasks=["nlvr2"])
 
 
+def test_validation_scores_of_trained_pictures_are_marked_in_the_log(tmp_path: Path) -> None:
+    run = inputs(tmp_path)
+    run.prepared.examples["vqa"]["val"] = run.prepared.examples["vqa"]["train"][:2]
+    train(run, PLAN, tmp_path / "run")
+    scored = {line["task"]: line for line in read_log(tmp_path / "run") if line["kind"] == "scores"}
+    assert scored["vqa"]["contaminated"] == 1
+    assert "contaminated" not in scored["grounding"] and "contaminated" not in scored["caption_retrieval"]
+
+
 def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a checkpoint"):
         checkpoint.load(tmp_path)

@@ -71,6 +71,7 @@ def contamination(files: RunFiles) -> Table | str:
         pd.DataFrame(rows),
         note="Columns: what is evaluated. Pictures in common, and in parentheses the training examples about them. "
         + LEFT[protocol.partition("-")[0]],
+        flush_right=frozenset(scored),
     )
 
 
@@ -79,12 +80,12 @@ def _shared(counts: tuple[int, int] | None) -> str:
 
 
 def scored_clean(files: RunFiles) -> list[str]:
-    """One sentence for each evaluation on its proof that no scored picture was trained on."""
+    """One sentence for each evaluation on its proof that no scored picture was trained on, and what is not clean."""
     return [
         f"{model} on {split}: {record.get('contamination', {}).get('images', '?')} scored pictures were trained on "
         f"(protocol {record.get('protocol', '?')})."
         for (model, split), record in files.evaluations.items()
-    ]
+    ] + files.val_marks()
 
 
 def store(files: RunFiles) -> Table | str:

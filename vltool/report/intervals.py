@@ -11,12 +11,15 @@ from vltool.report.run_files import RunFiles
 
 Found = Mapping[str, Interval]
 
+FEW = 30
+"""Units (pictures, questions) below which percentile intervals are too narrow."""
+
 
 @dataclass(frozen=True)
 class RunIntervals:
     """scores: (model, split, task) → metric → interval; differences: (split, task) → of the joint model less alone.
 
-    Where `eval` left no scores of single items there is nothing.
+    Where `eval` left no scores of single items, or there is but one picture, there is nothing.
     """
 
     scores: Mapping[tuple[str, str, str], Found] = field(default_factory=dict)
@@ -48,6 +51,7 @@ def intervals_of(
         return NONE
     scores: dict[tuple[str, str, str], Found] = {}
     differences: dict[tuple[str, str], Found] = {}
+    few: dict[str, None] = {}
     for split in dict.fromkeys(split for _, split in files.evaluations):
         for task in files.task_names:
             folder = files.config.out_dir / "eval"
@@ -56,7 +60,9 @@ def intervals_of(
                 for model in ("single", "joint")
                 if task in files.evaluations.get((model, split), {}).get("tasks", {})
                 and (found := read_items(items_path(folder, f"{model}-{split}-{task}"))) is not None
+                and len(found.unit_ids) > 1  # of one picture, every resample is the same
             }
+            few |= {f"{task} ({len(own.unit_ids)})": None for own in items.values() if len(own.unit_ids) < FEW}
             if items and say is not None:
                 say(f"drawing {draws:,} resamples of {task}/{split}")
             for model, own in items.items():
@@ -64,4 +70,6 @@ def intervals_of(
             if len(items) == 2 and items["single"].same_items(items["joint"]):
                 differences[split, task] = difference_intervals(items["single"], items["joint"], draws=draws, seed=seed)
     note = f"In parentheses: {LEVEL:.0f} % bootstrap intervals, {draws:,} resamples, seed {seed}." if scores else ""
+    if few:
+        note += f" They are too narrow where so few pictures or questions are drawn: {', '.join(few)}."
     return RunIntervals(scores, differences, note)

@@ -46,7 +46,7 @@ def _paper_table(files: RunFiles, published: PublishedTable, intervals: RunInter
     return Table(
         published.title,
         frame,
-        note=_paper_note(published, bool(own), bounds, intervals),
+        note=_paper_note(files, published, bool(own), bounds, intervals),
         decimals=dict.fromkeys(headings, published.decimals),
         groups=(
             (f"This run ({files.config.name})", len(own), False),
@@ -58,9 +58,11 @@ def _paper_table(files: RunFiles, published: PublishedTable, intervals: RunInter
     )
 
 
-def _paper_note(published: PublishedTable, has_own: bool, bounds: Any, intervals: RunIntervals) -> str:
+def _paper_note(files: RunFiles, published: PublishedTable, has_own: bool, bounds: Any, intervals: RunIntervals) -> str:
     if not has_own:
         return f"This run has no scores for this table yet ({published.split} split)."
+    if published.split == "val":
+        return " ".join(files.val_marks())
     return intervals.note if bounds else ""
 
 

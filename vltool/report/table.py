@@ -38,7 +38,8 @@ class Table:
 
     groups: (heading, number of rows, published), in the order of the rows; one without a heading if empty.
     bold: places (row, column) of the best numbers. signed: columns that show a plus. bounds: (row, column) → the
-    interval of a number; stacked: it stands below the number, else beside it.
+    interval of a number; stacked: it stands below the number, else beside it. flush_right: columns beside those of
+    numbers.
     """
 
     caption: str
@@ -51,6 +52,7 @@ class Table:
     collapsed: bool = False
     bounds: Mapping[tuple[int, str], tuple[float, float]] = field(default_factory=dict)
     stacked: bool = False
+    flush_right: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> list[str]:
@@ -58,7 +60,7 @@ class Table:
 
     def numeric(self, column: str) -> bool:
         """Whether a column is set flush right."""
-        return pd.api.types.is_numeric_dtype(self.frame[column])
+        return column in self.flush_right or pd.api.types.is_numeric_dtype(self.frame[column])
 
     def grouped(self) -> Iterator[Group]:
         """The rows as they are written, under their headings."""
@@ -108,10 +110,13 @@ def written(value: Any, decimals: int = 1, *, signed: bool = False) -> str:
 def best_places(
     frame: pd.DataFrame, row: int, columns: list[str], *, decimals: int, lower: bool = False
 ) -> set[tuple[int, str]]:
-    """The places of a row's best numbers among `columns`; numbers that look equal are equally good."""
+    """The places of a row's best numbers among `columns`; numbers that look equal are equally good.
+
+    None where all are equal.
+    """
     found = {column: frame[column].iloc[row] for column in columns}
     rounded = {column: round(float(value), decimals) for column, value in found.items() if pd.notna(value)}
-    if len(rounded) < 2:
+    if len(set(rounded.values())) < 2:
         return set()
     best = min(rounded.values()) if lower else max(rounded.values())
     return {(row, column) for column, value in rounded.items() if value == best}

@@ -164,7 +164,7 @@ def told(answers: Sequence[str]) -> str:
     counts = Counter(answers).most_common()
     if len(counts) == 1:
         return f"true answer: {counts[0][0]}"
-    return "annotators: " + ", ".join(f"{answer} {count}" for answer, count in counts)
+    return "annotators: " + ", ".join(f"{answer} ({count})" for answer, count in counts)
 
 
 def most_common(answers: Sequence[str]) -> str:

@@ -23,7 +23,9 @@ from vltool.engines.processes import ALONE, Processes
 from vltool.errors import CheckpointError, ConfigError, Interrupted
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import resolve_precision
+from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import Batch
+from vltool.tasks.prepare import image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
 from vltool.training.compiled import compile_loss
@@ -268,7 +270,9 @@ class _Training:
         if not found:
             return
         for name, scores in found.items():
-            self._note("scores", cycle, {"task": name, "split": "val", "scores": scores})
+            met = self._contaminated_val[name]
+            mark = {"contaminated": met} if met else {}  # pictures: these scores are no test of anything unseen
+            self._note("scores", cycle, {"task": name, "split": "val", "scores": scores, **mark})
         improved = self.standing.take(
             self.updater.num_updates,
             found,
@@ -296,6 +300,12 @@ class _Training:
     @cached_property
     def _facts(self) -> dict[str, Any]:
         return {"identity": self.identity, **checkpoint_facts(self.inputs, self.plan)}
+
+    @cached_property
+    def _contaminated_val(self) -> dict[str, int]:
+        """task → how many pictures of its val set train this model, or trained one that it started from."""
+        trained, examples = TrainedIds.from_json(self._facts["trained_ids"]), self.inputs.prepared.examples
+        return {name: len(trained.meets(image_ids_of(examples[name]["val"]))) for name in self.names}
 
     def _save(self) -> None:
         if not self.processes.is_first:
