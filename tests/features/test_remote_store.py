@@ -89,6 +89,8 @@ def test_a_store_is_put_at_a_url_gone_on_with_and_read_there(
         assert {bytes(k): bytes(v) for k, v in transaction.cursor() if bytes(k[:1]) != b"\0"} == expected
     with pytest.raises(StoreError, match="stores are written on a disk"):
         RegionStore.create(url, {})
+    with pytest.raises(StoreError, match="stores are written on a disk"):
+        RegionStore.open(url, mode="a")
 
 
 def test_what_was_not_put_is_kept_and_gone_on_with(pictures: Path, detector: Detector, tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ def expanded(path: str | Path) -> Path:
         return path
 
 
-def store_folder(path: str | Path, *, create: bool = False) -> Path:
+def store_folder(path: str | Path, *, create: bool = False, writable: bool = False) -> Path:
     """The folder of a store named by itself or by its data.mdb; of a URL, of the copy on this machine.
 
     Raises StoreError where there is none, and for a URL that is to be written to.
     """
     if is_url(path):
         url = with_slashes(path).rstrip("/").removesuffix("/data.mdb")
-        if create:
+        if create or writable:
             raise StoreError(f"{url}: stores are written on a disk, and put elsewhere by extract-features --out alone")
         return bring(f"{url}/data.mdb").parent
     path = expanded(path)
