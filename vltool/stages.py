@@ -48,11 +48,13 @@ def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
+    from vltool.tasks.network import check_encoder
     from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
 
     if {"search-layers", "train-joint"} & set(config.stages):
         check_settings(config.training)
+        check_encoder(config.encoder)
     if "search-layers" in config.stages:
         tasks = list(config.tasks)
         if config.search.preset:
@@ -265,12 +267,13 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
     from vltool.engines.local import LocalEngine
     from vltool.search.plan import as_chosen, load_plan
+    from vltool.tasks.network import encoder_options
     from vltool.training.combinations import list_combinations, train_combinations
 
     config = as_chosen(config, list(config.tasks), say=listener.say)
-    listed = list_combinations(
-        config, load_plan(config.training.plan, list(config.tasks)), seeds=config.combinations.seeds
-    )
+    levels = encoder_options(config.encoder).num_levels
+    plans = load_plan(config.training.plan, list(config.tasks), num_levels=levels)
+    listed = list_combinations(config, plans, seeds=config.combinations.seeds)
     listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of every combination of tasks")
     done: list[str] = []
 
@@ -286,9 +289,10 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
 def _joint_plan(config: RunConfig, tasks: list[str]) -> JointPlan:
     from vltool.search.plan import load_plan
+    from vltool.tasks.network import encoder_options
     from vltool.training.schedule import JointPlan, in_stages
 
-    plans = load_plan(config.training.plan, tasks)
+    plans = load_plan(config.training.plan, tasks, num_levels=encoder_options(config.encoder).num_levels)
     return JointPlan(in_stages(plans, config.training.curriculum), config.training.cycle_updates)
 
 

@@ -80,7 +80,7 @@ def train(
             checkpoint.recover(folder / "checkpoint")
         processes.wait()
         identity = run_identity(inputs, plan)
-        if (finished := read_result(folder, identity)) is not None:
+        if (folder / "checkpoint").exists() and (finished := read_result(folder, identity)) is not None:
             say({"kind": "finished"})
             return finished
         training = _Training(inputs, plan, folder, identity, say, stop or (lambda: False), processes)
