@@ -80,7 +80,8 @@ def train(
             checkpoint.recover(folder / "checkpoint")
         processes.wait()
         identity = run_identity(inputs, plan)
-        if (folder / "checkpoint").exists() and (finished := read_result(folder, identity)) is not None:
+        finished = read_result(folder, identity)
+        if finished is not None and checkpoint.holds(folder / "checkpoint", finished.num_updates):
             say({"kind": "finished"})
             return finished
         training = _Training(inputs, plan, folder, identity, say, stop or (lambda: False), processes)
