@@ -1,4 +1,4 @@
-"""What the processes of `test_processes.py` and `test_kills.py` run: `python -m tests.training.together FOLDER …`.
+"""What the processes of `test_processes.py` run: `python -m tests.training.together FOLDER [UPDATE [TIMES]] [steered]`.
 
 Trains the miniature without dropout in FOLDER, alone or with the processes started beside, and leaves what it saw:
 FOLDER/losses.json by the first process, FOLDER/weights-RANK.txt by each; FOLDER/pid-RANK.txt while it trains.
@@ -59,12 +59,17 @@ def train_here(
     return losses
 
 
-def main(folder: Path, killed_at: int = -1, times: int = 1) -> None:
+STEERED: dict[str, Any] = {"stop_and_go": {"gap": 3}, "learning_rate": 1e-9, "sampling": "round-robin"}
+"""Nothing is learned, so that every task soon rests."""
+
+
+def main(folder: Path, killed_at: int = -1, times: int = 1, *, steered: bool = False) -> None:
     torch.set_num_threads(1)
+    options = STEERED if steered else {"evaluate_every": 2}
     plan = replace(PLAN, tasks=tuple(replace(task, num_updates=times * task.num_updates) for task in PLAN.tasks))
     with join("cpu") as processes:
         (folder / f"pid-{processes.rank}.txt").write_text(str(os.getpid()))
-        losses = train_here(folder, processes, killed_at=killed_at, plan=plan, evaluate_every=2)
+        losses = train_here(folder, processes, killed_at=killed_at, plan=plan, **options)
         if processes.is_first:
             (folder / "losses.json").write_text(json.dumps(losses))
         processes.wait()
@@ -76,7 +81,8 @@ def main(folder: Path, killed_at: int = -1, times: int = 1) -> None:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), *(int(text) for text in sys.argv[2:]))
+        numbers = [int(text) for text in sys.argv[2:] if text != "steered"]
+        main(Path(sys.argv[1]), *numbers, steered="steered" in sys.argv)
     except SystemExit as leaving:
         leave(leaving.code)
     leave(0)

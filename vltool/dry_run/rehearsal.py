@@ -31,6 +31,7 @@ from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.text.tokenizer import tokenize_all
 from vltool.text.vocabulary import AnswerPool
+from vltool.training.rates import optimizer_of
 from vltool.training.run import pick_device
 from vltool.training.update import Updater
 
@@ -163,10 +164,7 @@ def _updater(config: RunConfig, model: JointModel, plan: TaskPlan, device: torch
     settings = config.training
     return Updater(
         model,
-        learning_rate=settings.learning_rate,
-        betas=settings.betas,
-        decay=settings.decay,
-        step_size=plan.step_size,
+        optimizer_of(model, settings, step_size=plan.step_size, num_turns=plan.num_updates),
         gradient_clip=settings.gradient_clip,
         precision=resolve_precision(settings.precision, device),
         device=device,
