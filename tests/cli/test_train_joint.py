@@ -156,6 +156,10 @@ def test_the_best_weights_are_told_and_can_be_scored(prepared: Path) -> None:
     assert {path.name for path in folder.glob("eval*")} == {"eval-best-vqa-val.json", "eval-best-vqa-val"}
 
 
+def test_an_address_without_its_engine_is_refused(prepared: Path) -> None:
+    says(vltool("train-joint", prepared, "--ray-address", "head:6379"), "--ray-address goes with --engine ray")
+
+
 def test_a_precision_without_its_device_is_refused_at_once(prepared: Path) -> None:
     arguments, folder = training(prepared, "half")
     result = vltool(*arguments, "--precision", "float16", "--set", "training.device=cpu")
