@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from vltool.errors import DataError
 from vltool.training.curves import Curves
 
 LOG_NAME = "log.jsonl"
@@ -53,9 +54,19 @@ class RunLog:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The whole lines of a training's log; a last line cut short by a kill is left out."""
+    """The whole lines of a training's log; a line cut short by a kill is left out. Raises DataError for others."""
     path = folder / LOG_NAME
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    return [_line(line, f"{path}: line {number}") for number, line in enumerate(lines, start=1) if line.endswith("}")]
+
+
+def _line(text: str, where: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error}). Remove the line, or the folder to train again") from error
+    if not isinstance(line, dict):
+        raise DataError(f"{where}: not a line of a training's log. Remove it, or the folder to train again")
+    return line
