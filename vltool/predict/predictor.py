@@ -122,6 +122,11 @@ class Predictor:
             found.append(GroundedPhrase(phrase, (x1, y1, x2, y2), round(float(scores[best].sigmoid()), 6), span))
         return found
 
+    def unknown_words(self, sentence: str) -> list[str]:
+        """The words of a sentence that were in no training text: the model reads all of them as one unknown word."""
+        words = tokenize(sentence.replace("[", "").replace("]", ""))
+        return [word for word in dict.fromkeys(words) if word not in self.words]
+
     def task_of(self, kind: type[TaskT], what: str) -> TaskT:
         """The checkpoint's task of a kind. Raises ConfigError where it has none."""
         for task in self.tasks.values():
@@ -131,8 +136,7 @@ class Predictor:
 
     def example(self, task: Task[Any], image_id: ImageId, sentence: str) -> Example:
         """A question, or a caption, about a picture as the tasks' examples are."""
-        if not tokenize(sentence):
-            raise DataError(f"{sentence!r}: expected words")
+        _check_words(sentence, tokenize(sentence))
         target = QuestionRecord(0, image_id, sentence, ()) if isinstance(task, VisualQuestionAnswering) else None
         return Example("0", ((image_id, sentence),), target)
 
@@ -144,14 +148,18 @@ class Predictor:
     def _batching(self, sentences: Sequence[str]) -> Batching:
         tokens = {sentence: tokenize(sentence) for sentence in sentences}
         for sentence, found in tokens.items():
-            if not found:
-                raise DataError(f"{sentence!r}: expected words")
+            _check_words(sentence, found)
         ids = {sentence: np.array(self.words.ids(found), np.int64) for sentence, found in tokens.items()}
         return Batching(self.pictures, tokens, ids)
 
     def batching_of(self, sentence: str) -> Batching:
         """Batches of one sentence and the described pictures, for figures."""
         return self._batching([sentence])
+
+
+def _check_words(sentence: str, tokens: Sequence[str]) -> None:
+    if not any(letter.isalnum() for token in tokens for letter in token):
+        raise DataError(f"{sentence!r}: expected words")
 
 
 def marked_sentence(text: str, parser: str) -> MarkedSentence:
