@@ -99,7 +99,7 @@ def _evaluate_pairs(
             model,
             task.name,
             *batching.images(image_ids[own.start : own.stop]),
-            *batching.sentences([example.rows[0][1] for example in examples]),
+            *batching.sentences([example.rows[0][1] for example in examples], task=task.name),
             device=device,
             precision=precision,
             progress=progress,
