@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vltool.errors import ConfigError
 from vltool.models.decoders.summary import Summary
 from vltool.models.encoder import TASK_TOKEN, Encoder, PreparedSide, SentenceFrame
+from vltool.models.linear import Linear
 from vltool.models.vilbert.connection import Connection, VilbertLevel
 from vltool.models.vilbert.embeddings import RegionStream, SentenceStream
 from vltool.models.vilbert.heads import FusedComparison, Fusion, GeluClassifier, PooledSummary, Poolers, RegionLogits
@@ -184,7 +185,7 @@ class VilbertEncoder(Encoder):
         dropout: float = 0.1,
     ) -> nn.Module:
         if num_layers == 1:
-            return nn.Linear(width, num_outputs)
+            return Linear(width, num_outputs)
         return GeluClassifier(width, num_outputs, hidden_width=hidden_width or 2 * self.options.connection_width)
 
     def build_comparison(self, summary: Summary, *, dropout: float = 0.1) -> nn.Module:
