@@ -5,6 +5,7 @@ text/
   answers.json    task → its answer pool
   tokens.json     sentence → tokens, for every split
   vectors.npy     (words, width) float32; of width 0 for word pieces, whose vectors the encoder learns
+  vocab.txt       the word pieces, if it is of such: another run may name it as its text.wordpiece_vocab
   coverage.json   how many words the GloVe file covers, and the uncovered ones; written last. Its key is a digest of the
                   GloVe file's content and the words: while it stays the same, the vectors are not looked up again
 """
@@ -31,6 +32,7 @@ from vltool.text.wordpiece import UNKNOWN_PIECE, WordPieces
 from vltool.text.words import Words, words_from_json
 
 FILES = ("words.json", "answers.json", "tokens.json", "vectors.npy", "coverage.json")
+VOCABULARY = "vocab.txt"
 WORLD_VECTORS = Path(__file__).parents[1] / "world" / "glove.world.50d.txt"
 
 
@@ -170,6 +172,9 @@ def save_corpus(corpus: Corpus, folder: Path) -> None:
     write_json(folder / "tokens.json", corpus.tokens)
     with whole_file(folder / "vectors.npy") as file:
         np.save(file, corpus.vectors)
+    if isinstance(corpus.words, WordPieces):
+        with whole_file(folder / VOCABULARY) as file:
+            file.write("".join(f"{piece}\n" for piece in corpus.words).encode())
     write_json(folder / "coverage.json", corpus.coverage)
 
 
