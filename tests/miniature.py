@@ -23,6 +23,7 @@ from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.tasks.vqa import VisualQuestionAnswering
 from vltool.text.vocabulary import AnswerPool, Vocabulary
+from vltool.text.wordpiece import WordPieces
 
 COLOURS = ("red", "green", "blue")
 FEATURE_DIM = 8
@@ -135,6 +136,17 @@ def miniature_corpus(prepared: PreparedTasks) -> Corpus:
         "vqa": AnswerPool.build(vqa.answers(prepared.examples["vqa"]["train"]), threshold=0, normalize=normalize_answer)
     }
     corpus = Corpus(words, vectors, tokens, answers, {"percent": 100.0})
+    corpus.teach(prepared)
+    return corpus
+
+
+def miniature_pieces(prepared: PreparedTasks) -> Corpus:
+    """The same sentences in word pieces learned from all of them."""
+    corpus = miniature_corpus(prepared)
+    words = WordPieces.learn(corpus.tokens, size=60)
+    tokens = dict(zip(corpus.tokens, words.tokenize_all(corpus.tokens), strict=True))
+    vectors = np.zeros((len(words), 0), np.float32)
+    corpus = replace(corpus, words=words, tokens=tokens, vectors=vectors)
     corpus.teach(prepared)
     return corpus
 

@@ -109,11 +109,19 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Tokens and word vectors. answer_threshold: answers that are right more often than this make the pool."""
+    """Tokens and word vectors. answer_threshold: answers that are right more often than this make the pool.
+
+    tokenizer: words by spaCy, with GloVe's vectors; or word pieces, of a `vocab.txt` (wordpiece_vocab) or, without one,
+    at most wordpiece_size learned from training text. max_tokens: what is longer is cut, and counted; 0: nothing is.
+    """
 
     glove: Filled = "world"
     min_count: AtLeastOne = 1
     answer_threshold: Count = 8
+    tokenizer: Literal["spacy", "wordpiece"] = "spacy"
+    wordpiece_vocab: str = ""
+    wordpiece_size: AtLeastOne = 2000
+    max_tokens: Count = 0
 
 
 @dataclass(frozen=True)
@@ -253,6 +261,9 @@ def dump(config: RunConfig) -> dict[str, Any]:
             del plain["training"][key]
     for key in ("engine", "ray_address"):  # who has made the features does not matter to a run
         del plain["features"][key]
+    for key in _YOUNGER_TEXT_KEYS:
+        if plain["text"][key] == getattr(TextConfig, key):
+            del plain["text"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
     for task in plain["tasks"].values():
@@ -268,6 +279,7 @@ _YOUNGER_KEYS = (
     *("init_from", "accumulate", "compile", "patience", "keep_last"),
     *("optimizer", "weight_decay", "part_rates", "schedule", "warmup", "sampling", "stop_and_go"),
 )
+_YOUNGER_TEXT_KEYS = ("tokenizer", "wordpiece_vocab", "wordpiece_size", "max_tokens")
 
 
 def _fill(value: Any, names: dict[str, Any]) -> Any:
@@ -334,7 +346,8 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from ((f"features.{name}", getattr(features, name)) for name in ("store", "config_file", "weights"))
     for k, images in enumerate(features.extract):
         yield from ((f"features.extract.{k}.images", path) for path in images.images)
-    yield "text.glove", config.text.glove
+    yield from (("text.glove", config.text.glove), ("text.wordpiece_vocab", config.text.wordpiece_vocab))
+    yield "encoder.options.init_from", str(config.encoder.options.get("init_from", ""))
     yield from (("training.plan", training.plan), ("training.init_from", training.init_from))
     yield "splits.exclude", config.splits.exclude if isinstance(config.splits.exclude, str) else ""
     for place, source in sources_of(config):

@@ -148,7 +148,7 @@ def check_sizes(data: bytes) -> None:
     Python makes room for as many objects as the number says, and for as many bytes: gigabytes for a few bytes.
     """
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > count:
             raise DataError(f"its pickle numbers its object {count} as {argument}: refused")
 
 

@@ -48,6 +48,7 @@ def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
+    from vltool.tasks.corpus import check_words
     from vltool.tasks.network import check_encoder
     from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
@@ -62,10 +63,8 @@ def check_run(config: RunConfig) -> None:
         else:
             plans = {task: own[0].cell.plan for task, own in list_trials(config, tasks).items()}
         JointPlan(tuple(plans.values()), config.training.cycle_updates)
-    glove = Path(config.text.glove)
-    there = config.text.glove == "world" or any(part.is_file() for part in (glove, *glove.parents))  # in an archive too
-    if "embed-text" in config.stages and not there:
-        raise ConfigError(f"text.glove: {config.text.glove}: no such file. Name a GloVe .txt or .zip, or 'world'")
+    if "embed-text" in config.stages:
+        check_words(config)
 
 
 def make_world(config: RunConfig, listener: Listener) -> dict[str, Any]:
@@ -126,6 +125,9 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     return {**counts, "outputs": [settings.store]}
 
 
+_COVERED = {"spacy": "words, {:.1f} % with a vector", "wordpiece": "word pieces, {:.1f} % of the text known"}
+
+
 def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Tokens, vocabularies of the training data, word vectors; and the counts of every split.
 
@@ -157,7 +159,7 @@ def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
     answers = {name: len(pool) for name, pool in corpus.answers.items()}
     covered = 100 * corpus.coverage["found"] / max(1, corpus.coverage["words"])
     listener.say(
-        f"{len(corpus.words):,} words, {covered:.1f} % with a vector; "
+        f"{len(corpus.words):,} {_COVERED[config.text.tokenizer].format(covered)}; "
         + "; ".join(f"{count:,} answers of {name}" for name, count in answers.items())
     )
     if corpus.coverage["num_bad_lines"] or corpus.coverage["missing"]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,15 +29,33 @@ class RegionSource(Protocol):
     def views(self) -> AbstractContextManager[Callable[[ImageId], RegionFeatures]]: ...
 
 
+class Frame(NamedTuple):
+    """Token ids that the encoder wants before and after each sentence of a task."""
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+    def around(self, ids: np.ndarray) -> np.ndarray:
+        """(T,) -> (T + those of the frame,)."""
+        return np.concatenate([self.before, ids, self.after]).astype(np.int64)
+
+
 class Batching:
     """Builds batches from a source of regions and the tokens of every sentence.
 
-    tokens: sentence → its words; token_ids: sentence → (T,) int64 rows of the word vectors.
+    tokens: sentence → its words; token_ids: sentence → (T,) int64 rows of the word vectors. frames: by task; without
+    one, sentences stand alone.
     """
 
     def __init__(
-        self, regions: RegionSource, tokens: Mapping[str, tuple[str, ...]], token_ids: Mapping[str, np.ndarray]
+        self,
+        regions: RegionSource,
+        tokens: Mapping[str, tuple[str, ...]],
+        token_ids: Mapping[str, np.ndarray],
+        *,
+        frames: Mapping[str, Frame] | None = None,
     ):
+        self.frames = frames or {}
         self.regions = regions
         self.tokens = tokens
         self.token_ids = token_ids
@@ -93,7 +111,7 @@ class Batching:
         )  # (B, rows, 2)
         inputs, targets = task.tensors(examples, views, rows.shape[1])
         regions, region_mask, boxes = pad_regions(held)
-        tokens, token_mask = pad_tokens([self._token_ids(sentence) for sentence in sentences])
+        tokens, token_mask = self.sentences(sentences, task=task.name)
         return Batch(
             regions=regions,
             region_mask=region_mask,
@@ -112,9 +130,11 @@ class Batching:
         with self.regions.views() as view:
             return pad_regions([view(image_id) for image_id in image_ids])
 
-    def sentences(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """tokens (V, T), token_mask (V, T) of sentences."""
-        return pad_tokens([self._token_ids(sentence) for sentence in sentences])
+    def sentences(self, sentences: Iterable[str], *, task: str) -> tuple[Tensor, Tensor]:
+        """tokens (V, T), token_mask (V, T) of sentences, as the encoder reads them for a task."""
+        found = [self._token_ids(sentence) for sentence in sentences]
+        frame = self.frames.get(task)
+        return pad_tokens([frame.around(ids) for ids in found] if frame else found)
 
     def _tokens(self, sentence: str) -> tuple[str, ...]:
         if sentence not in self.tokens:

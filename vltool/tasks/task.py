@@ -106,6 +106,9 @@ class Task(ABC, Generic[RecordT]):
     def learn_answers(self, pool: Any) -> None:
         """Take the answer pool that was built from training data."""
 
+    def learn_words(self, words: Any) -> None:
+        """Take the run's vocabulary, which knows how sentences are split into tokens (vltool.text.words.Words)."""
+
     @abstractmethod
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         """The task's own decoder for the states of `encoder`."""

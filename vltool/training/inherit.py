@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,9 +28,10 @@ def inherited_ids(inputs: RunInputs) -> TrainedIds:
 def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str]]:
     """Put the tensors of `training.init_from` that fit into `model`: how many did, and the names left as they were.
 
-    A tensor fits if its name and shape are the same; word vectors stay the run's own, and so does the decoder of a
-    task whose answer pool differs. Raises CheckpointError if nothing fits, or the weights were trained on features of
-    another detector; SplitError if they were trained on pictures that this run evaluates (protocol off: allowed).
+    A tensor fits if its name and shape are the same. The run keeps its own word vectors, unless they are trained ones
+    of the same vocabulary, and the decoder of a task whose answer pool differs. Raises CheckpointError if nothing fits,
+    or the weights were trained on features of another detector; SplitError if they were trained on pictures that this
+    run evaluates (protocol off: allowed).
     """
     saved = checkpoint.load(inputs.config.training.init_from)
     _refuse_inherited(inputs)
@@ -42,13 +44,15 @@ def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str
     pools = {name: pool.to_json()["answers"] for name, pool in inputs.corpus.answers.items()}
     known = {name: pool["answers"] for name, pool in saved.run.get("answers", {}).items()}
     changed = [f"decoders.{name}." for name in known if name in pools and known[name] != pools[name]]
+    same_words = saved.run.get("words") == json.loads(json.dumps(inputs.corpus.words.to_json()))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     state, found = model.state_dict(), saved.tensors()
     fitting = {
         name: found[name]
         for name, tensor in state.items()
         if name in found
         and found[name].shape == tensor.shape
-        and _OWN_WORDS not in name
+        and (_OWN_WORDS not in name or (same_words and name in trained))
         and not name.startswith(tuple(changed))
     }
     if not fitting:

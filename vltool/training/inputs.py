@@ -20,7 +20,7 @@ from vltool.features.store import RegionStore
 from vltool.models.joint_model import JointModel
 from vltool.tasks.batching import Batching
 from vltool.tasks.corpus import Corpus, load_corpus
-from vltool.tasks.network import build_network
+from vltool.tasks.network import build_network, sentence_frames
 from vltool.tasks.prepare import PreparedTasks, image_ids_of, prepare_tasks, with_features
 from vltool.training.memory import explaining_memory, is_out_of_memory
 
@@ -46,7 +46,8 @@ class RunInputs:
         return self.config.splits.protocol == "paper-ii"
 
     def batching(self) -> Batching:
-        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids)
+        frames = sentence_frames(self.config, self.corpus.words)
+        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids, frames=frames)
 
     def model(
         self,

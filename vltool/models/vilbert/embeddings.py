@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vltool.errors import ConfigError
 from vltool.models.dropout import Dropout
+from vltool.models.linear import Linear
 from vltool.models.vilbert.transformer import EPSILON, TransformerLayer
 
 WHOLE_PICTURE = (0.0, 0.0, 1.0, 1.0, 1.0)
@@ -77,8 +78,8 @@ class RegionStream(nn.Module):
     def __init__(self, feature_dim: int, width: int, *, dropout: float, layers: Iterable[TransformerLayer]) -> None:
         super().__init__()
         self.feature_dim = feature_dim
-        self.project_features = nn.Linear(feature_dim, width)
-        self.project_positions = nn.Linear(5, width)
+        self.project_features = Linear(feature_dim, width)
+        self.project_positions = Linear(5, width)
         self.normalize = nn.LayerNorm(width, eps=EPSILON)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(layers)
