@@ -109,7 +109,9 @@ def read_header(data: bytes | bytearray | memoryview) -> tuple[dict[str, Any], i
 def _fits(name: str, dtype: str, shape: Sequence[int], offset: int, *, room: int) -> bool:
     """Whether an array of a record is of a kind that records have, and lies within the `room` of them all."""
     kind = ARRAYS[name]
-    if dtype not in (FEATURES if kind is None else (kind.str,)) or not all(type(size) is int and size >= 0 for size in (*shape, offset)):
+    if dtype not in (FEATURES if kind is None else (kind.str,)) or not all(
+        type(size) is int and size >= 0 for size in (*shape, offset)
+    ):
         return False
     if len(shape) != (2 if name in ("features", "boxes") else 1) or (name == "boxes" and shape[1] != 4):
         return False
