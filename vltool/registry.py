@@ -88,6 +88,7 @@ ENCODERS = Registry(
     "vltool.encoders",
     {
         "dense_coattention": "vltool.models.dense_coattention:DenseCoattentionEncoder",
+        "vilbert": "vltool.models.vilbert.encoder:VilbertEncoder",
     },
 )
 READERS = Registry(
