@@ -32,7 +32,7 @@ docs: $(READY)  ## the documentation as pages, in site/
 lowest: $(READY)  ## the tests at the lowest versions that pyproject.toml allows, in .venv-lowest (docs/versions.md)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
-	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable . 'pytest>=8.3' 'pytest-timeout>=2.3' 'hypothesis>=6.100'
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable . 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.100'
 	@.venv-lowest/bin/python -m pytest $(if $(SLOW),--slow)
 
 fuzz: $(READY)  ## every reader of foreign files, SECONDS each (docs/fuzzing.md)

@@ -188,7 +188,7 @@ def main() -> int:
     _, stages = read_dockerfile((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     check = json.loads(inherited(stages, stage.name, "HEALTHCHECK").partition(" CMD ")[2])
     healthy = rehearsal.ask(stage, check)
-    print(healthy.stdout, healthy.stderr, sep="", end="")
+    sys.stdout.write(healthy.stdout + healthy.stderr)
     return healthy.returncode
 
 

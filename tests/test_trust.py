@@ -36,7 +36,9 @@ def test_nothing_is_unpickled_or_run_from_a_file(path: Path) -> None:
         if name in ALLOWED.get(place, ()):
             continue
         assert name not in ("eval", "exec", "compile", "__import__", "os.system", "marshal.loads"), f"{place}: {name}"
-        assert not re.fullmatch(r"(pickle|cPickle|dill|cloudpickle|joblib|shelve)\.\w*(load|loads|Unpickler|open)", name), place
+        assert not re.fullmatch(
+            r"(pickle|cPickle|dill|cloudpickle|joblib|shelve)\.\w*(load|loads|Unpickler|open)", name
+        ), place
         if name == "torch.load":
             assert ast.unparse(words["weights_only"]) == "True", f"{place}: torch.load without weights_only=True"
         if name in ("np.load", "numpy.load"):
@@ -46,10 +48,10 @@ def test_nothing_is_unpickled_or_run_from_a_file(path: Path) -> None:
 
 
 def test_yaml_is_read_by_safe_loaders() -> None:
+    import yaml
+
     from vltool import yaml_files
     from vltool.detectors.faster_rcnn import yaml_file
-
-    import yaml
 
     for loader in (yaml_files._Loader, yaml_file._Loader):
         assert issubclass(loader, yaml.SafeLoader)

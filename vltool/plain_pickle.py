@@ -143,10 +143,11 @@ def loads(data: bytes) -> Any:
 
 
 def check_sizes(data: bytes) -> None:
-    """Raises DataError where a pickle numbers an object as if it had made many more, and ValueError where it is cut off.
+    """Raises DataError where a pickle numbers an object as if there were many more, ValueError where it is cut off.
 
     Python makes room for as many objects as the number says, and for as many bytes: gigabytes for a few bytes.
     """
+    argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > count:
             raise DataError(f"its pickle numbers its object {count} as {argument}: refused")

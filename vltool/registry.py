@@ -125,5 +125,6 @@ def resolve(registry: Mapping[str, str], name: str, *, kind: str) -> Any:
         return reduce(getattr, attribute.split("."), import_module(module))
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {error}. Mend or reinstall that package"
+            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {error}. "
+            "Mend or reinstall that package"
         ) from error

@@ -1,8 +1,8 @@
 """Fuzzing for as long as one likes: python -m tests.fuzz [TARGET ...] --seconds 60
 
 Each target in turn. With atheris (pip install atheris) the binary ones are led by the coverage of vltool's own code;
-otherwise, and for the others, by chance. An input that makes a reader do what it must not is written to tests/fuzz/found/
-and ends the target; the exit code is then 1.
+otherwise, and for the others, by chance. An input that makes a reader do what it must not is written to
+tests/fuzz/found/ and ends the target; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def by_coverage(name: str, seconds: int, seed: int) -> tuple[int, str]:
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
     shown = done.stdout + done.stderr
-    tried = [int(number) for number in re.findall(r"(?:stat::number_of_executed_units:\s*|^Done |^#)(\d+)", shown, re.M)]
+    tried = [
+        int(number) for number in re.findall(r"(?:stat::number_of_executed_units:\s*|^Done |^#)(\d+)", shown, re.M)
+    ]
     wrong = "" if done.returncode == 0 else f"atheris ended with {done.returncode}: {shown[-1500:]}"
     return max(tried, default=0), wrong
 
@@ -98,7 +100,9 @@ def main() -> int:
         tried, wrong = way(name, options.seconds, options.seed)
         total += tried
         findings += bool(wrong)
-        sys.stdout.write(f"{name:22} {tried:12,} inputs {way.__name__.replace('_', ' '):12} {wrong or 'nothing found'}\n")
+        sys.stdout.write(
+            f"{name:22} {tried:12,} inputs {way.__name__.replace('_', ' '):12} {wrong or 'nothing found'}\n"
+        )
         sys.stdout.flush()
     sys.stdout.write(f"{total:,} inputs, {findings} findings\n")
     return 1 if findings else 0

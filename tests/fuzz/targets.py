@@ -234,7 +234,7 @@ def _written(name: str, data: bytes) -> Path:
     return path
 
 
-def seeds() -> dict[str, Target]:
+def targets() -> dict[str, Target]:
     """Every target by name."""
     bottom_up, lxmert = tsv(BottomUpTsv()), tsv(LxmertTsv())
     vinvl_row = b"7\t2\t" + base64.b64encode(np.ones((2, 10), np.float32)) + b"\n"
@@ -248,18 +248,24 @@ def seeds() -> dict[str, Target]:
         "vqa_results": (vqa_v2.read_results, [{"question_id": 10, "answer": "cat"}]),
         "image_ids": (lambda path: read_image_ids(path, image_id="coco:{number}"), ["1", 2, "3.jpg"]),
         "boxes_file": (lambda path: read_boxes(path, "xywh", recipe="given-boxes"), {"file:a": [[1, 2, 3, 4]]}),
-        "class_names": (lambda path: check_names(path, num_classes=2, num_attributes=1), {"classes": ["a", "b"], "attributes": ["c"]}),
-    }  # fmt: skip
+        "class_names": (
+            lambda path: check_names(path, num_classes=2, num_attributes=1),
+            {"classes": ["a", "b"], "attributes": ["c"]},
+        ),
+    }
     return {
         "store_record": Target(stored, (whole,)),
-        "plain_pickle": Target(plain_pickle.loads, (plain_pickle.dumps(VILBERT), plain_pickle.dumps([b"1", {2: (3.5,)}]))),
+        "plain_pickle": Target(
+            plain_pickle.loads, (plain_pickle.dumps(VILBERT), plain_pickle.dumps([b"1", {2: (3.5,)}]))
+        ),
         "vilbert_value": Target(
             row(lambda data: pickled.content_of(plain_pickle.loads(data))),
             (plain_pickle.dumps(VILBERT), plain_pickle.dumps(BASE64_ROW)),
         ),
         "key_list": Target(row_of_names, (plain_pickle.dumps([b"1", b"2"]),)),
         "uniter_msgpack": Target(
-            row(lambda data: uniter.content_of(uniter.unpack(data))), (uniter.pack(UNITER), msgpack.packb({"a": [1, None]}))
+            row(lambda data: uniter.content_of(uniter.unpack(data))),
+            (uniter.pack(UNITER), msgpack.packb({"a": [1, None]})),
         ),
         "uniter_npz": Target(row(lambda data: uniter.content_of(read_npz(data))), (write_npz(UNITER),)),
         "npy": Target(row(array_alone), (write_npy(FEATURES), write_npy({"bbox": BOXES}))),
@@ -275,8 +281,13 @@ def seeds() -> dict[str, Target]:
         "retrieval_scores": Target(
             in_a_file("scores.npy", lambda path: score_retrieval(path, captions_per_image=1)), (write_npy(np.eye(3)),)
         ),
-        **{name: Target(in_a_file(f"{name}.json", read), (as_json(seed),), "json") for name, (read, seed) in json_files.items()},
-        "run_yaml": Target(in_a_file("run.yaml", load_config), (as_json(CONFIG), yaml.safe_dump(CONFIG).encode()), "json"),
+        **{
+            name: Target(in_a_file(f"{name}.json", read), (as_json(seed),), "json")
+            for name, (read, seed) in json_files.items()
+        },
+        "run_yaml": Target(
+            in_a_file("run.yaml", load_config), (as_json(CONFIG), yaml.safe_dump(CONFIG).encode()), "json"
+        ),
         "detector_yaml": Target(in_a_file("detector.yaml", detector_config), (as_json(DETECTOR),), "json"),
         "flickr30k_captions": Target(
             in_a_file("results.token", lambda path: flickr30k_captions.read(files={"captions": path})),
@@ -287,7 +298,9 @@ def seeds() -> dict[str, Target]:
         "entities_annotation": Target(lambda data: parse_annotation(data, Path("1.xml")), (XML,), "text"),
         "unrelated_captions": Target(in_a_file("unrelated.txt", read_unrelated), (b"129602216 5\n# remark\n",), "text"),
         "glove": Target(
-            in_a_file("glove.txt", lambda path: load_vectors(path, ["a", "cat"])), (b"a 0.1 0.2 0.3\ncat 1 2 3\n",), "text"
+            in_a_file("glove.txt", lambda path: load_vectors(path, ["a", "cat"])),
+            (b"a 0.1 0.2 0.3\ncat 1 2 3\n",),
+            "text",
         ),
     }
 
@@ -301,4 +314,4 @@ def array_alone(data: bytes) -> Content:
     return Content(np.asarray(value), BOXES, 40, 60)
 
 
-TARGETS = seeds()
+TARGETS = targets()

@@ -29,9 +29,10 @@ SHORT = {
 }
 HEAD = """# Licences
 
-What vltool depends on and under which licences, as the packages' own metadata say. Made by `python -m tests.packaging.licences`;
-a test compares it with `constraints.txt`. vltool itself is Apache-2.0, and none of these is part of its wheel: pip installs
-them beside it. `for`: what brings the package first, vltool itself or one of its extras.
+What vltool depends on and under which licences, as the packages' own metadata say. Made by
+`python -m tests.packaging.licences`; a test compares it with `constraints.txt`. vltool itself is Apache-2.0, and none
+of these is part of its wheel: pip installs them beside it. `for`: what brings the package first, vltool itself or one
+of its extras.
 
 NVIDIA's packages come with PyPI's torch, under NVIDIA's own terms; the CPU wheels of torch do without.
 
@@ -53,7 +54,11 @@ def licence_of(package: Distribution) -> str:
         return expression
     classifiers = package.metadata.get_all("Classifier") or []
     named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License :: ")]
-    named = [SHORT.get(name, name) for name in named if name not in ("OSI Approved", "Other/Proprietary License", "DFSG approved")]
+    named = [
+        SHORT.get(name, name)
+        for name in named
+        if name not in ("OSI Approved", "Other/Proprietary License", "DFSG approved")
+    ]
     if named:
         return " / ".join(named)
     stated = (package.metadata.get("License") or "").strip().splitlines()
@@ -75,7 +80,11 @@ def licence_file(package: Distribution) -> str:
             ):
                 if mark in text:
                     return name
-    return "not said (a name for several packages)" if not package.files or all(".dist-info" in str(f) for f in package.files) else "unknown"
+    return (
+        "not said (a name for several packages)"
+        if not package.files or all(".dist-info" in str(f) for f in package.files)
+        else "unknown"
+    )
 
 
 def groups() -> dict[str, str]:
@@ -88,7 +97,9 @@ def groups() -> dict[str, str]:
         while waiting:
             one = waiting.pop()
             name = canonicalize_name(one.name)
-            if name in found or (one.marker is not None and not any(one.marker.evaluate({"extra": e}) for e in ("", *one.extras))):
+            if name in found or (
+                one.marker is not None and not any(one.marker.evaluate({"extra": e}) for e in ("", *one.extras))
+            ):
                 continue
             found[name] = group
             try:
@@ -97,7 +108,9 @@ def groups() -> dict[str, str]:
                 continue
             for further in map(Requirement, lines):
                 if further.marker is None or any(further.marker.evaluate({"extra": e}) for e in ("", *one.extras)):
-                    waiting.append(Requirement(f"{further.name}[{','.join(further.extras)}]" if further.extras else further.name))
+                    waiting.append(
+                        Requirement(f"{further.name}[{','.join(further.extras)}]" if further.extras else further.name)
+                    )
     return found
 
 
