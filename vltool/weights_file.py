@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vltool import plain_pickle
 from vltool.errors import CheckpointError, DataError
+from vltool.plain_pickle import loads
 
 
 def read_content(path: str | Path, *, next_step: str) -> Any:
@@ -33,7 +33,7 @@ def read_content(path: str | Path, *, next_step: str) -> Any:
 
             return load_file(path)
         if path.suffix == ".pkl":
-            return plain_pickle.loads(path.read_bytes())
+            return loads(path.read_bytes())
         import torch
 
         with torch.serialization.safe_globals(_numpy_numbers()):
