@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.miniature import FEATURE_DIM, Pictures, miniature_corpus, miniature_prepared, snapshot
+from tests.miniature import FEATURE_DIM, LEVELS, Pictures, miniature_corpus, miniature_prepared, snapshot
 from vltool.config import EncoderConfig
 from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, TASKS
@@ -32,8 +32,6 @@ SMALL = {
     },
 }
 """Options of each encoder for a test: three levels, no dropout."""
-
-LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
 
 
 class Network:

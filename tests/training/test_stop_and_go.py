@@ -1,4 +1,4 @@
-"""Dynamic stop-and-go: the authors' own trace step for step, when tasks are scored, and that resuming leaves no trace."""
+"""Dynamic stop-and-go: the authors' own trace step for step, when tasks are scored, resuming without a trace."""
 
 from __future__ import annotations
 

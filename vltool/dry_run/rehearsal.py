@@ -29,7 +29,7 @@ from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.text.tokenizer import tokenize_all
-from vltool.text.vocabulary import AnswerPool
+from vltool.text.vocabulary import AnswerPool, Vocabulary
 from vltool.training.rates import optimizer_of
 from vltool.training.run import pick_device
 from vltool.training.update import Updater
@@ -37,6 +37,7 @@ from vltool.training.update import Updater
 EXAMPLES_ON_CPU = 64  # beyond that an update takes as much longer as it holds more examples
 LONG_ENOUGH_S = 2.0
 NUM_WORDS = 1000  # word vectors are looked up, so that their number does not count
+NUM_CLASSES = 1600  # of the usual detectors
 FEW_PICTURES = 3
 BYTES_OF_TRAINED = 12  # of each parameter: its gradient and Adam's two, in float32
 PAIRS = (16, 32)  # pictures and captions
@@ -154,6 +155,8 @@ def time_tokens(sentences: Sequence[str]) -> float:
 def _teach(task: Task[Any], examples: Sequence[Example]) -> None:
     from vltool.metrics.answer_words import normalize_answer
 
+    task.learn_words(Vocabulary(f"word {number}" for number in range(2, NUM_WORDS)))
+    task.learn_features({"class_names": ["thing"] * NUM_CLASSES})
     found = task.answers(examples)
     if found:
         task.learn_answers(AnswerPool.build(found, threshold=0, normalize=normalize_answer))

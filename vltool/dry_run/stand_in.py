@@ -73,7 +73,8 @@ class RandomRegions:
         place = self._places.setdefault(image_id, len(self._places))
         count = self._counts[place % len(self._counts)]
         side = int(2 * _BOX_PX)
-        return RegionFeatures(image_id, self._features[:count], self._boxes[:count], height=side, width=side)
+        features, boxes, classes = self._features[:count], self._boxes[:count], np.zeros(count, np.int64)
+        return RegionFeatures(image_id, features, boxes, height=side, width=side, classes=classes)
 
     @contextmanager
     def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:

@@ -209,6 +209,8 @@ def network_of(saved: Checkpoint) -> tuple[JointModel, dict[str, Task[Any]]]:
     for name in levels:
         settings = config.tasks[name]
         tasks[name] = resolve(TASKS, settings.type or name, kind="task")(name, {}, options=settings.options)
+        tasks[name].learn_words(Vocabulary.from_json(saved.run["words"]))
+        tasks[name].learn_features(saved.run.get("store_header") or {})
         if name in saved.run["answers"]:
             tasks[name].learn_answers(AnswerPool.from_json(saved.run["answers"][name]))
     model = build_network(

@@ -50,7 +50,9 @@ class Corpus:
         return np.array(self.words.ids(tokens), np.int64)
 
     def teach(self, prepared: PreparedTasks) -> None:
-        """Give each task its answer pool."""
+        """Give each task the words, and its answer pool."""
+        for task in prepared.tasks.values():
+            task.learn_words(self.words)
         for name, pool in self.answers.items():
             if name in prepared.tasks:
                 prepared.tasks[name].learn_answers(pool)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vltool.models.encoder import Encoder
+    from vltool.text.vocabulary import Vocabulary
 
 RecordT = TypeVar("RecordT")
 Scores = dict[str, float]
@@ -63,6 +64,8 @@ class Task(ABC, Generic[RecordT]):
     """A task over the records of each split. See docs/adding_a_task.md."""
 
     scoring: ClassVar[Literal["per_example", "all_pairs"]] = "per_example"
+    reads_classes: ClassVar[bool] = False
+    """Whether its batches need the detector's classes of the regions, which take longer to read."""
     main_metric: ClassVar[str]
     """The score that the search maximises on validation data."""
 
@@ -106,6 +109,12 @@ class Task(ABC, Generic[RecordT]):
     def learn_answers(self, pool: Any) -> None:
         """Take the answer pool that was built from training data."""
 
+    def learn_words(self, words: Vocabulary) -> None:
+        """Take the vocabulary of the run."""
+
+    def learn_features(self, header: Mapping[str, Any]) -> None:
+        """Take what the feature store says of itself."""
+
     @abstractmethod
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         """The task's own decoder for the states of `encoder`."""
@@ -129,6 +138,10 @@ class Task(ABC, Generic[RecordT]):
         self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the decoder needs beside the joint state, and what the loss compares with; first dimension B."""
+
+    def disguise(self, batch: Batch, generator: np.random.Generator | None) -> Batch:
+        """The whole batch as the encoder is to see it. generator: given in training."""
+        return batch
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

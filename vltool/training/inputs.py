@@ -51,6 +51,8 @@ class RunInputs:
     def model(self, levels: Mapping[str, int], *, seed: int, new: bool = True) -> JointModel:
         """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics."""
         tasks = {name: self.prepared.tasks[name] for name in levels}
+        for task in tasks.values():
+            task.learn_features(self.store.header)
         model = build_network(
             self.config.encoder,
             tasks,
