@@ -80,7 +80,6 @@ def batch_of(name: str, count: int = 6, **options: Any) -> tuple[Batch, Batch]:
     task.options = replace(task.options, **options)
     batching = Batching(Pictures(), corpus.tokens, corpus.token_ids)
     examples = prepared.examples[name]["train"][:count]
-    whole, _ = batching.batch(prepared.tasks["vqa"], prepared.examples["vqa"]["train"][:1])
     changed = batching.training_batch(task, examples, np.random.default_rng(3))
     task.disguise = lambda batch, generator: batch  # type: ignore[method-assign, assignment]
     whole = batching.training_batch(task, examples, np.random.default_rng(3))

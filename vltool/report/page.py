@@ -22,6 +22,7 @@ from vltool.report import data_tables, search_tables, tables
 from vltool.report.differences import Differences
 from vltool.report.exhibits import Gallery, build_gallery
 from vltool.report.figures import Chart, learning_curves, level_chart
+from vltool.report.group_tables import group_tables
 from vltool.report.picture_files import find_pictures, load_pixels
 from vltool.report.pictures import draw_panel
 from vltool.report.run_files import RunFiles, read_run
@@ -106,6 +107,7 @@ def run_view(files: RunFiles, *, prefix: str = "", say: Say | None = None) -> Ru
     sections = [
         Section("summary", "Summary", _summaries(files)),
         Section("paper", "In the layout of the paper", _paper_blocks(files), text=PAPER_TEXT),
+        *_groups_section(files),
         Section("curves", "Learning curves", [learning_curves(files), data_tables.trainings(files)]),
         Section("layers", "Chosen layers", [level_chart(files), search_tables.levels(files)], text=_layers_text(files)),
         Section("trials", "Trials of the search", [search_tables.trials(files)]),
@@ -127,6 +129,11 @@ def run_view(files: RunFiles, *, prefix: str = "", say: Say | None = None) -> Ru
         ),
     ]
     return RunView(files.config.name, prefix, _lede(files), files.config.note, findings(files), sections)
+
+
+def _groups_section(files: RunFiles) -> list[Section]:
+    found = group_tables(files.config, files.combinations or [])
+    return [Section("groups", "Which tasks learn together", found)] if found and files.combinations else []
 
 
 PAPER_TEXT = (

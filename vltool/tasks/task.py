@@ -68,6 +68,8 @@ class Task(ABC, Generic[RecordT]):
     """Whether its batches need the detector's classes of the regions, which take longer to read."""
     main_metric: ClassVar[str]
     """The score that the search maximises on validation data."""
+    averaged_metric: ClassVar[str] = ""
+    """The score that an average over tasks takes, in percent; the main metric unless named."""
 
     @dataclass(frozen=True)
     class Options:

@@ -20,7 +20,7 @@ class MaskedWordsDecoder(nn.Module):
         super().__init__()
         self.transform = nn.Linear(text_width, word_vectors.embedding_dim)
         self.normalize = nn.LayerNorm(word_vectors.embedding_dim)
-        self.bias = nn.Parameter(word_vectors.weight.new_zeros(word_vectors.num_embeddings))
+        self.word_bias = nn.Parameter(word_vectors.weight.new_zeros(word_vectors.num_embeddings))
         self._vectors = (word_vectors,)  # within a tuple it is no part of this module
         glorot_(self.transform)
 
@@ -28,7 +28,7 @@ class MaskedWordsDecoder(nn.Module):
         """Logits (B, M, words). inputs["word_places"] (B, M) long, among the batch's tokens."""
         words = at_places(state.text, inputs["word_places"])  # (B, M, text_width)
         hidden = self.normalize(F.gelu(self.transform(words)))
-        return F.linear(hidden, self._vectors[0].weight.to(hidden.dtype), self.bias.to(hidden.dtype))
+        return F.linear(hidden, self._vectors[0].weight.to(hidden.dtype), self.word_bias.to(hidden.dtype))
 
 
 class MaskedRegionsDecoder(nn.Module):
