@@ -25,7 +25,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError
-from vltool.registry import ENCODERS, READERS, TASKS
+from vltool.registry import DETECTORS, ENCODERS, READERS, TASKS
+from vltool.remote_files import is_url
 from vltool.search_config import BudgetConfig, GridConfig, HalvingConfig, SearchConfig  # noqa: F401 - for _inner
 from vltool.training_config import (
     AtLeastOne,
@@ -38,6 +39,7 @@ from vltool.training_config import (
 )
 from vltool.yaml_files import apply_override, read_layers
 
+_MAY_BE_URLS = ("features.store", "features.extract", "tasks.", "data")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = (
     "world",
@@ -83,7 +85,7 @@ class FeaturesConfig:
 
     store: str = "{out}/features.lmdb"
     extract: tuple[ImagesConfig, ...] = ()
-    backend: Literal["auto", "builtin", "detectron2"] = "auto"
+    backend: str = "auto"
     config_file: str = ""
     weights: str = ""
     recipe: Literal["bottom-up", "bottom-up-36", "detections"] = "bottom-up"
@@ -95,6 +97,8 @@ class FeaturesConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: Count = 0
     on_error: Literal["skip", "stop"] = "skip"
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -170,9 +174,13 @@ class SplitsConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How a checkpoint is scored. batch_size: examples at once; it changes the speed, never a score."""
+    """How a checkpoint is scored: how fast, never what comes out.
+
+    batch_size: examples at once. jobs: processes that score pairs (0: one a GPU where there are several, else one).
+    """
 
     batch_size: AtLeastOne = 256
+    jobs: Count = 0
 
 
 @dataclass(frozen=True)
@@ -243,6 +251,8 @@ def dump(config: RunConfig) -> dict[str, Any]:
     for key in _YOUNGER_KEYS:  # a training that does not use one is the same one as before the key existed
         if plain["training"][key] == unused[key]:
             del plain["training"][key]
+    for key in ("engine", "ray_address"):  # who has made the features does not matter to a run
+        del plain["features"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
     for task in plain["tasks"].values():
@@ -305,6 +315,11 @@ def _inner(annotation: str) -> Any:
 def _check_placeholders(config: RunConfig, names: dict[str, Any], where: str) -> None:
     """Raises ConfigError for a {placeholder} in a path that stands for nothing."""
     for key, path in _paths(config):
+        if is_url(path) and not key.startswith(_MAY_BE_URLS):
+            raise ConfigError(
+                f"{where}: {key}: {path!r}: a URL stands only for the store, the pictures to extract and the files of "
+                "the tasks. Name a folder or file, one that all machines see if there are several"
+            )
         for found in _PLACEHOLDER.findall(path):
             known = ", ".join(f"{{{name}}}" for name in names)
             hint = f". Set the key {found!r}" if found in ("data", "world") else ""
@@ -339,6 +354,9 @@ def _check_names(config: RunConfig, where: str) -> None:
         raise ConfigError(f"{where}: 'tasks' is empty; known tasks: {', '.join(sorted(TASKS))}")
     if config.encoder.name not in ENCODERS:
         raise ConfigError(f"{where}: unknown encoder {config.encoder.name!r}; known: {', '.join(sorted(ENCODERS))}")
+    if config.features.backend != "auto" and config.features.backend not in DETECTORS:
+        known = ", ".join(("auto", *sorted(DETECTORS)))
+        raise ConfigError(f"{where}: unknown features.backend {config.features.backend!r}; known: {known}")
     for name, task in config.tasks.items():
         if (task.type or name) not in TASKS:
             raise ConfigError(f"{where}: unknown task {task.type or name!r}; known: {', '.join(sorted(TASKS))}")

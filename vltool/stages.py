@@ -48,11 +48,13 @@ def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
+    from vltool.tasks.network import check_encoder
     from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
 
     if {"search-layers", "train-joint"} & set(config.stages):
         check_settings(config.training)
+        check_encoder(config.encoder)
     if "search-layers" in config.stages:
         tasks = list(config.tasks)
         if config.search.preset:
@@ -89,8 +91,10 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Region features of every named picture into the run's store."""
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract
+    from vltool.features.shards import engine_called
 
     settings = config.features
+    engine = engine_called(settings.engine, workers=settings.workers, ray_address=settings.ray_address)
     detector = load_detector(
         backend=settings.backend,
         config_file=settings.config_file or None,
@@ -109,6 +113,7 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
             **settings.selection,
             workers=settings.workers,
             on_error=settings.on_error,
+            engine=engine,
             progress=lambda done, total: listener.progress("extracting region features", done, total),
         )
         for name in ("images", "stored", "skipped", "failed", "regions"):
@@ -262,12 +267,13 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Sets of the tasks trained alike over several seeds; their validation scores, mean and spread."""
     from vltool.engines.local import LocalEngine
     from vltool.search.plan import as_chosen, load_plan
+    from vltool.tasks.network import encoder_options
     from vltool.training.combinations import list_combinations, train_combinations
 
     config = as_chosen(config, list(config.tasks), say=listener.say)
-    listed = list_combinations(
-        config, load_plan(config.training.plan, list(config.tasks)), seeds=config.combinations.seeds
-    )
+    levels = encoder_options(config.encoder).num_levels
+    plans = load_plan(config.training.plan, list(config.tasks), num_levels=levels)
+    listed = list_combinations(config, plans, seeds=config.combinations.seeds)
     which = " and ".join(config.combinations.train) or "every combination of tasks"
     listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of {which}")
     done: list[str] = []
@@ -284,9 +290,10 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
 def _joint_plan(config: RunConfig, tasks: list[str]) -> JointPlan:
     from vltool.search.plan import load_plan
+    from vltool.tasks.network import encoder_options
     from vltool.training.schedule import JointPlan, in_stages
 
-    plans = load_plan(config.training.plan, tasks)
+    plans = load_plan(config.training.plan, tasks, num_levels=encoder_options(config.encoder).num_levels)
     return JointPlan(in_stages(plans, config.training.curriculum), config.training.cycle_updates)
 
 
@@ -299,7 +306,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     from vltool.evaluation.prediction_files import write_predictions
     from vltool.search.grid import with_settings
     from vltool.search.plan import as_chosen, chosen_settings, load_chosen
-    from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
+    from vltool.training.scoring import contamination_of, evaluation_record, forget_parts, score_checkpoint
 
     alone = {name: with_settings(config, chosen_settings(config, name)) for name in config.tasks}
     config = as_chosen(config, list(config.tasks))
@@ -324,7 +331,15 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             show = lambda done, total, name=name: listener.progress(f"scoring {name}", done, total)  # noqa: E731
             own = own_inputs.get(parts[name].splits.protocol, inputs)
             own = own if model == "joint" else replace(inputs, config=alone[name])
-            scored |= score_checkpoint(own, path, tasks=[name], split="test", allow_contaminated=marked, progress=show)
+            scored |= score_checkpoint(
+                own,
+                path,
+                tasks=[name],
+                split="test",
+                allow_contaminated=marked,
+                parts=config.out_dir / "eval" / f"{model}-test",
+                progress=show,
+            )
         record = evaluation_record(model, "test", inputs, checkpoints, scored)
         files = {}
         summary["contamination"][model] = contamination_of(scored)
@@ -334,6 +349,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             summary["test"][name]["ignorance"] = found.ignorance
         record["predictions"] = {name: paths["predictions"] for name, paths in files.items()}
         write_json(config.out_dir / "eval" / f"{model}-test.json", {**record, "files": files})
+        forget_parts(scored)
     return {**summary, "outputs": [str(config.out_dir / "eval" / f"{model}-test.json") for model in models]}
 
 

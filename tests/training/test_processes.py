@@ -46,6 +46,8 @@ def test_two_processes_learn_what_one_does_with_the_same_batches(tmp_path: Path)
         "losses.json",
         "weights-0.txt",
         "weights-1.txt",
+        "pid-0.txt",
+        "pid-1.txt",
     }
 
 

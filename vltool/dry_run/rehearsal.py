@@ -21,6 +21,7 @@ from vltool.dry_run.pictures import Pictures
 from vltool.dry_run.stand_in import RandomRegions, random_token_ids, sentences_of, some_of
 from vltool.evaluation.pair_scores import score_all_pairs
 from vltool.features.extract import extract
+from vltool.features.images import ImagePath
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in, resolve_precision
 from vltool.structures import Example, TaskPlan
@@ -128,9 +129,9 @@ def time_pictures(config: RunConfig, pictures: Pictures) -> PictureCost | None:
     device = torch.device(pictures.detector.device)
     with tempfile.TemporaryDirectory() as folder:
 
-        def describe(paths: list[Path], name: str) -> Any:
+        def describe(paths: Sequence[ImagePath], name: str) -> Any:
             return extract(
-                list(paths),
+                paths,
                 Path(folder) / name,
                 detector=pictures.detector,  # type: ignore[arg-type]
                 **settings.selection,

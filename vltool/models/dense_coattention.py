@@ -85,6 +85,8 @@ class DenseCoattentionEncoder(Encoder):
         for name, size in sizes.items():
             if size < 1:
                 raise ConfigError(f"{name} is {size}: an encoder needs at least 1.")
+        if num_memory_slots < 0:
+            raise ConfigError(f"num_memory_slots is {num_memory_slots}: it must be 0 or more.")
         for name, share in {"dropout": dropout, "lstm_dropout": lstm_dropout}.items():
             if not 0 <= share < 1:
                 raise ConfigError(f"{name} is {share}: it must lie from 0 to below 1.")
@@ -113,8 +115,12 @@ class DenseCoattentionEncoder(Encoder):
             DenseCoattentionLayer(width, num_maps=num_maps, num_memory_slots=num_memory_slots, dropout=dropout)
             for _ in range(num_levels)
         )
-        if initialization != "glorot_uniform":  # which the parts draw from by themselves
-            glorot_(self, initialization)
+        self.initialization = initialization
+        self.initialize(self)
+
+    def initialize(self, decoder: nn.Module) -> None:
+        if self.initialization != "glorot_uniform":  # which the parts draw from by themselves
+            glorot_(decoder, self.initialization)
 
     def embed_sentences(self, tokens: Tensor, token_mask: Tensor) -> Tensor:
         """S_0. tokens (V, T) long, token_mask (V, T), real words first -> (V, T, d)."""

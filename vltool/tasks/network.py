@@ -12,7 +12,6 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from vltool.config import EncoderConfig
 from vltool.errors import ConfigError
 from vltool.models.encoder import Encoder
-from vltool.models.initialization import glorot_
 from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, resolve
 from vltool.tasks.task import Task
@@ -28,6 +27,16 @@ def encoder_options(config: EncoderConfig) -> Any:
         found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         known = ", ".join(options.__dataclass_fields__)
         raise ConfigError(f"encoder.options: {found} (known options of {config.name}: {known})") from None
+
+
+def check_encoder(config: EncoderConfig) -> None:
+    """Raises ConfigError for options that no encoder can have together, without taking the memory of one."""
+    options = encoder_options(config)
+    try:
+        with torch.device("meta"):
+            resolve(ENCODERS, config.name, kind="encoder")(torch.zeros(1, 1), 1, **vars(options))
+    except ConfigError as error:
+        raise ConfigError(f"encoder.options: {error}") from None
 
 
 def build_network(
@@ -53,6 +62,5 @@ def build_network(
     for name, task in tasks.items():
         torch.manual_seed(seed + 1)
         decoders[name] = task.build_decoder(encoder, dropout=options.dropout)
-        if options.initialization != "glorot_uniform":  # which the decoders draw from by themselves
-            glorot_(decoders[name], options.initialization)
+        encoder.initialize(decoders[name])
     return JointModel(encoder, decoders, levels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -66,15 +66,25 @@ def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
 
 
 def differences(identity: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The names of what differs between two trainings; empty if they are the same one."""
+    """The names of what differs between two trainings (training.learning_rate, plan.vqa.level); empty: the same one."""
     own, theirs = _comparable(identity), _comparable(other)
     return [key for key in own | theirs if own.get(key) != theirs.get(key)]
 
 
 def _comparable(identity: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(dict(identity)))
-    training = plain.get("training", {})
-    return {**plain, "training": {key: value for key, value in training.items() if key not in FREE}}
+    plan = plain.get("plan", [])
+    plain["plan"] = {"order": [task["task"] for task in plan], **{task["task"]: task for task in plan}}
+    free = [f"training.{name}" for name in FREE]
+    return {key: value for key, value in _leaves(plain) if key not in free}
+
+
+def _leaves(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
 
 
 def _digest(names: list[str]) -> str:

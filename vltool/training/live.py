@@ -34,6 +34,8 @@ class Live:
             self.say("up to date")
         elif kind == "resumed":
             self.say(f"going on from update {line['update']:,}" + _regrouped(line))
+        elif kind == "first_weights":
+            self.say(line["text"])
         elif kind == "stop_and_go" and line["is_at_rest"] != (line["task"] in self.at_rest):
             self.at_rest ^= {line["task"]}
             self.say(f"{line['task']} {'rests' if line['is_at_rest'] else 'goes on'}: {line['score']:.2f} on val")

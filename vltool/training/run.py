@@ -23,7 +23,9 @@ from vltool.engines.processes import ALONE, Processes
 from vltool.errors import CheckpointError, ConfigError, Interrupted
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import resolve_precision
+from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import Batch
+from vltool.tasks.prepare import image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
 from vltool.training.compiled import compile_loss
@@ -78,7 +80,8 @@ def train(
             checkpoint.recover(folder / "checkpoint")
         processes.wait()
         identity = run_identity(inputs, plan)
-        if (finished := read_result(folder, identity)) is not None:
+        finished = read_result(folder, identity)
+        if finished is not None and checkpoint.holds(folder / "checkpoint", finished.num_updates):
             say({"kind": "finished"})
             return finished
         training = _Training(inputs, plan, folder, identity, say, stop or (lambda: False), processes)
@@ -122,7 +125,11 @@ class _Training:
             rules=self.settings.stop_and_go,
         )
         with explaining_memory("when the network is built", "Lower the encoder's width or levels"):
-            model = inputs.model({task.task: task.level for task in plan.tasks}, seed=inputs.config.seed)
+            model = inputs.model(
+                {task.task: task.level for task in plan.tasks},
+                seed=inputs.config.seed,
+                say=lambda text: say({"kind": "first_weights", "text": text}),
+            )
             self.updater = self._new_updater(model.to(pick_device(self.settings.device)))
         self.cycle, self.standing, self.meters = 0, Standing(), load_meters({}, self.names)
         self.seconds_before = self.waited_before = 0.0
@@ -264,7 +271,9 @@ class _Training:
         if not found:
             return
         for name, scores in found.items():
-            self._note("scores", cycle, {"task": name, "split": "val", "scores": scores})
+            met = self._contaminated_val[name]
+            mark = {"contaminated": met} if met else {}  # pictures: these scores are no test of anything unseen
+            self._note("scores", cycle, {"task": name, "split": "val", "scores": scores, **mark})
         improved = self.standing.take(
             self.updater.num_updates,
             found,
@@ -292,6 +301,12 @@ class _Training:
     @cached_property
     def _facts(self) -> dict[str, Any]:
         return {"identity": self.identity, **checkpoint_facts(self.inputs, self.plan)}
+
+    @cached_property
+    def _contaminated_val(self) -> dict[str, int]:
+        """task → how many pictures of its val set train this model, or trained one that it started from."""
+        trained, examples = TrainedIds.from_json(self._facts["trained_ids"]), self.inputs.prepared.examples
+        return {name: len(trained.meets(image_ids_of(examples[name]["val"]))) for name in self.names}
 
     def _save(self) -> None:
         if not self.processes.is_first:
