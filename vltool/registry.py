@@ -82,6 +82,9 @@ TASKS = Registry(
         "caption_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
         "vqa": "vltool.tasks.vqa:VisualQuestionAnswering",
         "grounding": "vltool.tasks.grounding:VisualGrounding",
+        "masked_words": "vltool.tasks.masked_modelling:MaskedWords",
+        "masked_regions": "vltool.tasks.masked_modelling:MaskedRegions",
+        "alignment": "vltool.tasks.alignment:Alignment",
     },
 )
 ENCODERS = Registry(

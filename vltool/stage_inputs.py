@@ -76,5 +76,7 @@ def _first_weights(config: RunConfig) -> dict[str, Any]:
 
 
 def reads_combinations(config: RunConfig) -> dict[str, Any]:
-    """What a training reads, and the seeds."""
-    return {**reads_plan(config), "seeds": list(config.combinations.seeds)}
+    """What a training reads, the seeds, and which sets of tasks are trained."""
+    chosen = dump(config)["combinations"]
+    named = {key: chosen[key] for key in ("train", "groups", "sets", "finetune") if chosen[key]}
+    return {**reads_plan(config), "seeds": list(config.combinations.seeds), **named}

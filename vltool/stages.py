@@ -266,7 +266,7 @@ def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, proce
 
 
 def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
-    """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
+    """Sets of the tasks trained alike over several seeds; their validation scores, mean and spread."""
     from vltool.engines.local import LocalEngine
     from vltool.search.plan import as_chosen, load_plan
     from vltool.tasks.network import encoder_options
@@ -276,7 +276,8 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     levels = encoder_options(config.encoder).num_levels
     plans = load_plan(config.training.plan, list(config.tasks), num_levels=levels)
     listed = list_combinations(config, plans, seeds=config.combinations.seeds)
-    listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of every combination of tasks")
+    which = " and ".join(config.combinations.train) or "every combination of tasks"
+    listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of {which}")
     done: list[str] = []
 
     def on_done(job: Any, scores: dict[str, dict[str, float]]) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from tests.miniature import (
     FEATURE_DIM,
+    LEVELS,
     Pictures,
     miniature_config,
     miniature_corpus,
@@ -58,8 +59,6 @@ SMALL = {
     },
 }
 """Options of each encoder for a test: three levels, no dropout."""
-
-LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
 
 
 class Network:

@@ -30,12 +30,14 @@ from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.text.vocabulary import AnswerPool
+from vltool.text.words import Words
 from vltool.training.rates import optimizer_of
 from vltool.training.run import pick_device
 from vltool.training.update import Updater
 
 EXAMPLES_ON_CPU = 64  # beyond that an update takes as much longer as it holds more examples
 LONG_ENOUGH_S = 2.0
+NUM_CLASSES = 1600  # of the usual detectors
 FEW_PICTURES = 3
 BYTES_OF_TRAINED = 12  # of each parameter: its gradient and Adam's two, in float32
 PAIRS = (16, 32)  # pictures and captions
@@ -86,8 +88,8 @@ def time_updates(
     device = pick_device(config.training.device)
     count = plan.batch_size if device.type == "cuda" else min(plan.batch_size, EXAMPLES_ON_CPU)
     examples = some_of(prepared.examples[plan.task]["train"], count)
-    _teach(task, examples)
     words = words_of(config, sentences_of(examples))
+    _teach(task, examples, words.vocabulary)
     regions = RandomRegions(feature_dim, region_counts, config.features.dtype)
     batching = Batching(regions, words.tokens, words.ids, frames=words.frames)
     vectors = np.zeros((words.num_rows, vector_width), np.float32)
@@ -149,9 +151,11 @@ def time_tokens(config: RunConfig, sentences: Sequence[str]) -> float:
     return (time.perf_counter() - started) / max(1, len(sentences))
 
 
-def _teach(task: Task[Any], examples: Sequence[Example]) -> None:
+def _teach(task: Task[Any], examples: Sequence[Example], words: Words) -> None:
     from vltool.metrics.answer_words import normalize_answer
 
+    task.learn_words(words)
+    task.learn_features({"class_names": ["thing"] * NUM_CLASSES})
     found = task.answers(examples)
     if found:
         task.learn_answers(AnswerPool.build(found, threshold=0, normalize=normalize_answer))

@@ -17,6 +17,8 @@ from vltool.tasks.corpus import word_pieces
 from vltool.tasks.network import sentence_frames
 from vltool.tasks.prepare import PreparedTasks, prepare_tasks
 from vltool.text.tokenizer import tokenize_all
+from vltool.text.vocabulary import Vocabulary
+from vltool.text.words import Words
 
 NUM_PICTURES = 60
 NUM_WORDS = 1000  # word vectors are looked up, so that their number does not count
@@ -77,7 +79,8 @@ class RandomRegions:
         place = self._places.setdefault(image_id, len(self._places))
         count = self._counts[place % len(self._counts)]
         side = int(2 * _BOX_PX)
-        return RegionFeatures(image_id, self._features[:count], self._boxes[:count], height=side, width=side)
+        features, boxes, classes = self._features[:count], self._boxes[:count], np.zeros(count, np.int64)
+        return RegionFeatures(image_id, features, boxes, height=side, width=side, classes=classes)
 
     @contextmanager
     def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:
@@ -98,12 +101,16 @@ def sentences_of(examples: Sequence[Example]) -> list[str]:
 
 @dataclass(frozen=True)
 class StandInWords:
-    """The tokens of some sentences as the run would have them, and ids for them. num_rows: of the vectors."""
+    """The tokens of some sentences as the run would have them, and ids for them, and what knows its tokens."""
 
     tokens: dict[str, tuple[str, ...]]
     ids: dict[str, np.ndarray]
     frames: dict[str, Frame]
-    num_rows: int
+    vocabulary: Words
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.vocabulary)
 
 
 def words_of(config: RunConfig, sentences: Sequence[str]) -> StandInWords:
@@ -112,8 +119,9 @@ def words_of(config: RunConfig, sentences: Sequence[str]) -> StandInWords:
         pieces = word_pieces(sentences, config.text)
         tokens = dict(zip(sentences, pieces.tokenize_all(sentences), strict=True))
         ids = {sentence: np.array(pieces.ids(found), np.int64) for sentence, found in tokens.items()}
-        return StandInWords(tokens, ids, sentence_frames(config, pieces), len(pieces))
+        return StandInWords(tokens, ids, sentence_frames(config, pieces), pieces)
     tokens = dict(zip(sentences, map(tuple, tokenize_all(sentences)), strict=True))
     draw = np.random.default_rng(0)
     ids = {sentence: draw.integers(2, NUM_WORDS, max(1, len(found))) for sentence, found in tokens.items()}
-    return StandInWords(tokens, ids, {}, NUM_WORDS)
+    vocabulary = Vocabulary(f"word {number}" for number in range(2, NUM_WORDS))
+    return StandInWords(tokens, ids, {}, vocabulary)

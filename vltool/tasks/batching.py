@@ -78,7 +78,8 @@ class Batching:
         Features are copied once, from the store to where the batch holds them, in the store's number format.
         """
         with self.regions.views() as view:
-            return self._build(task, examples, view, generator)[0]
+            find = self.regions.get if task.reads_classes else view
+            return self._build(task, examples, find, generator)[0]
 
     def lengths(self, examples: Sequence[Example]) -> np.ndarray:
         """(B,) how long each example is: the words and regions of its first row together."""
@@ -112,7 +113,7 @@ class Batching:
         inputs, targets = task.tensors(examples, views, rows.shape[1])
         regions, region_mask, boxes = pad_regions(held)
         tokens, token_mask = self.sentences(sentences, task=task.name)
-        return Batch(
+        batch = Batch(
             regions=regions,
             region_mask=region_mask,
             boxes=boxes,
@@ -123,7 +124,8 @@ class Batching:
             image_ids=image_ids,
             inputs=inputs,
             targets=targets,
-        ), views
+        )
+        return task.disguise(batch, generator), views
 
     def images(self, image_ids: Sequence[ImageId]) -> tuple[Tensor, Tensor, Tensor]:
         """regions (U, R, D), region_mask (U, R), boxes (U, R, 5) of pictures."""

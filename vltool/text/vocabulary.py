@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vltool.errors import ConfigError, DataError
 from vltool.json_files import read_json, write_json
@@ -71,6 +74,25 @@ class Vocabulary(Sequence[str]):
 
     def __contains__(self, word: object) -> bool:
         return word in self._rows
+
+    @property
+    def unknown_row(self) -> int:
+        return UNKNOWN
+
+    @property
+    def mask_row(self) -> int:
+        """What stands for a hidden word: where no row was made for that, the row of unknown words."""
+        return UNKNOWN
+
+    @property
+    def special_rows(self) -> tuple[int, ...]:
+        """Rows that stand for no word of a sentence."""
+        return (PADDING,)
+
+    @cached_property
+    def word_rows(self) -> np.ndarray:
+        """The rows of known words."""
+        return np.setdiff1d(np.arange(len(self)), [self.unknown_row, self.mask_row, *self.special_rows])
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "vocabulary", "min_count": self.min_count, "words": list(self.words)}

@@ -17,6 +17,8 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vltool.errors import DataError
 from vltool.text.tokenizer import AlignedTokens, Tokens, check_unicode
 from vltool.text.vocabulary import listed
@@ -134,6 +136,25 @@ class WordPieces(Sequence[str]):
 
     def __contains__(self, piece: object) -> bool:
         return piece in self._rows
+
+    @property
+    def unknown_row(self) -> int:
+        return self._rows[UNKNOWN_PIECE]
+
+    @property
+    def mask_row(self) -> int:
+        """What stands for a hidden piece."""
+        return self._rows[MASK_PIECE]
+
+    @property
+    def special_rows(self) -> tuple[int, ...]:
+        """Rows that stand for no piece of a sentence."""
+        return tuple(self._rows[piece] for piece in (PADDING_PIECE, START_PIECE, END_PIECE))
+
+    @cached_property
+    def word_rows(self) -> np.ndarray:
+        """The rows of known pieces."""
+        return np.setdiff1d(np.arange(len(self)), [self.unknown_row, self.mask_row, *self.special_rows])
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "word pieces", "pieces": list(self.pieces)}

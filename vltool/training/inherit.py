@@ -16,7 +16,8 @@ from vltool.training import checkpoint
 if TYPE_CHECKING:
     from vltool.training.inputs import RunInputs
 
-_OWN_WORDS = "word_vectors"
+_OF_WORDS = ("word_vectors", "word_bias")
+"""Parts of the names of tensors with a row for each word of the vocabulary."""
 
 
 def inherited_ids(inputs: RunInputs) -> TrainedIds:
@@ -28,10 +29,10 @@ def inherited_ids(inputs: RunInputs) -> TrainedIds:
 def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str]]:
     """Put the tensors of `training.init_from` that fit into `model`: how many did, and the names left as they were.
 
-    A tensor fits if its name and shape are the same. The run keeps its own word vectors, unless they are trained ones
-    of the same vocabulary, and the decoder of a task whose answer pool differs. Raises CheckpointError if nothing fits,
-    or the weights were trained on features of another detector; SplitError if they were trained on pictures that this
-    run evaluates (protocol off: allowed).
+    A tensor fits if its name and shape are the same. Where the vocabulary differs, what has a row for each word stays
+    the run's own, and so do word vectors that are not trained; where a task's answer pool differs, its decoder does.
+    Raises CheckpointError if nothing fits, or the weights were trained on features of another detector; SplitError if
+    they were trained on pictures that this run evaluates (protocol off: allowed).
     """
     saved = checkpoint.load(inputs.config.training.init_from)
     _refuse_inherited(inputs)
@@ -52,7 +53,7 @@ def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str
         for name, tensor in state.items()
         if name in found
         and found[name].shape == tensor.shape
-        and (_OWN_WORDS not in name or (same_words and name in trained))
+        and (not any(part in name for part in _OF_WORDS) or (same_words and name in trained))
         and not name.startswith(tuple(changed))
     }
     if not fitting:

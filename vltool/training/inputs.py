@@ -60,6 +60,8 @@ class RunInputs:
         """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics and
         takes the weights that it is to start from."""
         tasks = {name: self.prepared.tasks[name] for name in levels}
+        for task in tasks.values():
+            task.learn_features(self.store.header)
         model = build_network(
             self.config.encoder,
             tasks,

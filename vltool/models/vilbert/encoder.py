@@ -141,6 +141,10 @@ class VilbertEncoder(Encoder):
                 nn.init.zeros_(part.bias)
 
     @property
+    def word_vectors(self) -> nn.Embedding:
+        return self.read_sentences.word_vectors
+
+    @property
     def wants_first_weights(self) -> bool:
         return bool(self.options.init_from)
 
