@@ -91,8 +91,8 @@ def test_whatever_scores_best_among_the_detected_regions_is_no_answer(name: str)
     metric = task.new_metric()
     logits = torch.full(batch.inputs["candidates"].shape, 5.0)
     for place, (example, row) in enumerate(zip(examples, rows, strict=True)):
-        logits[place, row.num_detected :] = torch.tensor([1.0, 2.0])
         logits[place, row.regions.num_regions :] = 9.0  # padding
+        logits[place, row.num_detected : row.regions.num_regions] = torch.tensor([1.0, 2.0])
         assert example.target.box_ids == (7, 9)
     metric.update(logits, batch, examples, rows)
     assert metric.compute()["accuracy"] == 50  # box 9, right for every second question
