@@ -48,11 +48,13 @@ def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
+    from vltool.tasks.network import check_encoder
     from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
 
     if {"search-layers", "train-joint"} & set(config.stages):
         check_settings(config.training)
+        check_encoder(config.encoder)
     if "search-layers" in config.stages:
         tasks = list(config.tasks)
         if config.search.preset:
@@ -89,10 +91,12 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Region features of every named picture into the run's store."""
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract
+    from vltool.features.shards import engine_called
     from vltool.splits.identity import visual_genome_aliases
     from vltool.tasks.given_boxes import given_boxes
 
     settings = config.features
+    engine = engine_called(settings.engine, workers=settings.workers, ray_address=settings.ray_address)
     detector = load_detector(
         backend=settings.backend,
         config_file=settings.config_file or None,
@@ -114,6 +118,7 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
                 **selection,
                 workers=settings.workers,
                 on_error=settings.on_error,
+                engine=engine,
                 progress=lambda done, total: listener.progress("extracting region features", done, total),
             )
             for name in ("images", "stored", "skipped", "failed", "regions"):
@@ -270,12 +275,13 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
     from vltool.engines.local import LocalEngine
     from vltool.search.plan import as_chosen, load_plan
+    from vltool.tasks.network import encoder_options
     from vltool.training.combinations import list_combinations, train_combinations
 
     config = as_chosen(config, list(config.tasks), say=listener.say)
-    listed = list_combinations(
-        config, load_plan(config.training.plan, list(config.tasks)), seeds=config.combinations.seeds
-    )
+    levels = encoder_options(config.encoder).num_levels
+    plans = load_plan(config.training.plan, list(config.tasks), num_levels=levels)
+    listed = list_combinations(config, plans, seeds=config.combinations.seeds)
     listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of every combination of tasks")
     done: list[str] = []
 
@@ -291,10 +297,11 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
 def _joint_plan(config: RunConfig, tasks: list[str]) -> JointPlan:
     from vltool.search.plan import load_plan
-    from vltool.training.schedule import JointPlan, one_by_one
+    from vltool.tasks.network import encoder_options
+    from vltool.training.schedule import JointPlan, in_stages
 
-    plans = load_plan(config.training.plan, tasks)
-    return JointPlan(one_by_one(plans) if config.training.curriculum else plans, config.training.cycle_updates)
+    plans = load_plan(config.training.plan, tasks, num_levels=encoder_options(config.encoder).num_levels)
+    return JointPlan(in_stages(plans, config.training.curriculum), config.training.cycle_updates)
 
 
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
@@ -306,7 +313,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     from vltool.evaluation.prediction_files import write_predictions
     from vltool.search.grid import with_settings
     from vltool.search.plan import as_chosen, chosen_settings, load_chosen
-    from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
+    from vltool.training.scoring import contamination_of, evaluation_record, forget_parts, score_checkpoint
 
     alone = {name: with_settings(config, chosen_settings(config, name)) for name in config.tasks}
     config = as_chosen(config, list(config.tasks))
@@ -331,7 +338,15 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             show = lambda done, total, name=name: listener.progress(f"scoring {name}", done, total)  # noqa: E731
             own = own_inputs.get(parts[name].splits.protocol, inputs)
             own = own if model == "joint" else replace(inputs, config=alone[name])
-            scored |= score_checkpoint(own, path, tasks=[name], split="test", allow_contaminated=marked, progress=show)
+            scored |= score_checkpoint(
+                own,
+                path,
+                tasks=[name],
+                split="test",
+                allow_contaminated=marked,
+                parts=config.out_dir / "eval" / f"{model}-test",
+                progress=show,
+            )
         record = evaluation_record(model, "test", inputs, checkpoints, scored)
         files = {}
         summary["contamination"][model] = contamination_of(scored)
@@ -341,6 +356,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             summary["test"][name]["ignorance"] = found.ignorance
         record["predictions"] = {name: paths["predictions"] for name, paths in files.items()}
         write_json(config.out_dir / "eval" / f"{model}-test.json", {**record, "files": files})
+        forget_parts(scored)
     return {**summary, "outputs": [str(config.out_dir / "eval" / f"{model}-test.json") for model in models]}
 
 

@@ -79,7 +79,9 @@ class Scoring:
         region_mask, token_mask = found["region_mask"][images], found["token_mask"][sentences]
         image = self.encoder.embed_images(found["regions"][images], region_mask, found["boxes"][images])
         text = self.encoder.embed_sentences(found["tokens"][sentences], token_mask)
-        state = all_pairs(PreparedSide(image, region_mask), PreparedSide(text, token_mask))
+        sides = PreparedSide(image, region_mask), PreparedSide(text, token_mask)
+        of_image, of_sentence = all_pairs(*sides).T
+        state = self.encoder.joint_state(sides[0].take(of_image), sides[1].take(of_sentence))
         started = time.perf_counter(), time.process_time()
         scores = straightforward.match(self.decoder, straightforward.stack(self.encoder, state, level=LEVEL))
         scores = scores.view(USUAL_IMAGES, USUAL_SENTENCES).cpu().numpy()

@@ -6,9 +6,10 @@ every distinct image and sentence is embedded once, however many image-sentence 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,16 @@ from vltool.models.decoders.matching import BilinearComparison
 from vltool.models.decoders.region_scores import SentenceRegionScores
 from vltool.models.decoders.summary import AttendedSummary, Summary
 from vltool.structures import Batch, JointState
+
+TASK_TOKEN = "<task>"
+"""Stands in a frame for the token of the task whose batch it is."""
+
+
+class SentenceFrame(NamedTuple):
+    """The special pieces of the vocabulary that an encoder wants around every sentence, by name."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,14 @@ class Encoder(nn.Module):
     levels: nn.ModuleList
     text_width: int
     image_width: int
+    num_leading_tokens = 0
+    """Positions that it puts before a sentence's own tokens, and a picture's own regions."""
+    num_leading_regions = 0
+
+    @classmethod
+    def frame_of(cls, options: Any) -> SentenceFrame:
+        """What an encoder of these options wants around every sentence. Its `before` are the leading tokens."""
+        return SentenceFrame()
 
     def embed_sentences(self, tokens: Tensor, token_mask: Tensor) -> Tensor:
         """Level-0 word features. tokens (V, T) long, token_mask (V, T) bool -> (V, T, text_width)."""
@@ -75,6 +94,15 @@ class Encoder(nn.Module):
     def embed_images(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> Tensor:
         """Level-0 region features. regions (U, R, D), region_mask (U, R), boxes (U, R, 5) -> (U, R, image_width)."""
         raise NotImplementedError
+
+    @property
+    def wants_first_weights(self) -> bool:
+        """Whether a new encoder is to start from weights that its options name."""
+        return False
+
+    def take_first_weights(self, decoders: Mapping[str, nn.Module]) -> str:
+        """Start from them, and those decoders that find theirs there; says what was taken. Raises CheckpointError."""
+        raise ConfigError(f"{type(self).__name__} starts from no weights of others")
 
     @property
     def wants_feature_statistics(self) -> bool:
@@ -159,15 +187,32 @@ class Encoder(nn.Module):
 
     def sides(self, batch: Batch) -> tuple[PreparedSide, PreparedSide]:
         """Level 0 of the batch's distinct images and sentences, for any rows of them."""
-        image = self.embed_images(batch.regions, batch.region_mask, batch.boxes)
-        text = self.embed_sentences(batch.tokens, batch.token_mask)
-        return PreparedSide(image, batch.region_mask), PreparedSide(text, batch.token_mask)
+        images = self.image_side(batch.regions, batch.region_mask, batch.boxes)
+        return images, self.sentence_side(batch.tokens, batch.token_mask)
+
+    def image_side(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> PreparedSide:
+        """U images at level 0. An encoder that adds regions of its own gives this instead of `embed_images`."""
+        return PreparedSide(self.embed_images(regions, region_mask, boxes), region_mask)
+
+    def sentence_side(self, tokens: Tensor, token_mask: Tensor) -> PreparedSide:
+        """V sentences at level 0."""
+        return PreparedSide(self.embed_sentences(tokens, token_mask), token_mask)
+
+    def joint_state(self, images: PreparedSide, sentences: PreparedSide) -> JointState:
+        """(S_0, I_0) of N rows: image n with sentence n."""
+        return JointState(
+            sentences.features,
+            images.features,
+            sentences.mask,
+            images.mask,
+            num_leading_tokens=self.num_leading_tokens,
+            num_leading_regions=self.num_leading_regions,
+        )
 
     def row_states(self, images: PreparedSide, sentences: PreparedSide, rows: Tensor, *, level: int) -> JointState:
         """(S_level, I_level) of rows (N, 2) of what `sides` gave: which image, which sentence."""
         images, sentences = images.take(rows[:, 0]), sentences.take(rows[:, 1])
-        state = JointState(sentences.features, images.features, sentences.mask, images.mask)
-        return self.run_levels(state, level=level)
+        return self.run_levels(self.joint_state(images, sentences), level=level)
 
     def holding_weights(self) -> AbstractContextManager[object]:
         """A context in which no weight changes, so that what is derived from them may be kept from call to call."""
@@ -177,23 +222,18 @@ class Encoder(nn.Module):
 
     def prepare_images(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> PreparedSide:
         """U images at level 0, ready to be paired with any sentences."""
-        return PreparedSide(self.embed_images(regions, region_mask, boxes), region_mask)
+        return self.image_side(regions, region_mask, boxes)
 
     def prepare_sentences(self, tokens: Tensor, token_mask: Tensor) -> PreparedSide:
         """V sentences at level 0, ready to be paired with any images."""
-        return PreparedSide(self.embed_sentences(tokens, token_mask), token_mask)
+        return self.sentence_side(tokens, token_mask)
 
     def pair_states(self, images: PreparedSide, sentences: PreparedSide, *, level: int) -> JointState:
         """(S_level, I_level) of all U * V pairs, image-major: row u * V + v is image u with sentence v."""
-        return self.run_levels(all_pairs(images, sentences), level=level)
+        return self.row_states(images, sentences, all_pairs(images, sentences), level=level)
 
 
-def all_pairs(images: PreparedSide, sentences: PreparedSide) -> JointState:
-    """(S_0, I_0) of all U * V pairs, image-major."""
-    num_images, num_sentences = len(images), len(sentences)
-    return JointState(
-        text=sentences.features.repeat(num_images, 1, 1),
-        image=images.features.repeat_interleave(num_sentences, dim=0),
-        token_mask=sentences.mask.repeat(num_images, 1),
-        region_mask=images.mask.repeat_interleave(num_sentences, dim=0),
-    )
+def all_pairs(images: PreparedSide, sentences: PreparedSide) -> Tensor:
+    """(U * V, 2) rows of all pairs, image-major."""
+    places = (torch.arange(len(side), device=side.features.device) for side in (images, sentences))
+    return torch.cartesian_prod(*places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vltool.config import RunConfig, from_dict
-from vltool.errors import DataError, StoreError
+from vltool.errors import ConfigError, DataError, StoreError
 from vltool.evaluation.evaluate import Evaluation, evaluate
 from vltool.features.store import RegionStore
 from vltool.models.joint_model import JointModel
@@ -23,7 +23,7 @@ from vltool.tasks.corpus import Corpus, load_corpus
 from vltool.tasks.given_boxes import wanted_boxes
 from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks, image_ids_of, prepare_tasks, with_features
-from vltool.training.memory import explaining_memory
+from vltool.training.memory import explaining_memory, is_out_of_memory
 
 STATISTICS_PICTURES = 5000
 
@@ -61,8 +61,16 @@ class RunInputs:
         recipe = self.store.header.get("recipe", {})
         return {**task.rules(), "regions": f"{self.store.header.get('backend')} {recipe.get('name', '')}".strip()}
 
-    def model(self, levels: Mapping[str, int], *, seed: int, new: bool = True) -> JointModel:
-        """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics."""
+    def model(
+        self,
+        levels: Mapping[str, int],
+        *,
+        seed: int,
+        new: bool = True,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> JointModel:
+        """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics and
+        takes the weights that it is to start from."""
         tasks = {name: self.prepared.tasks[name] for name in levels}
         model = build_network(
             self.config.encoder,
@@ -72,6 +80,8 @@ class RunInputs:
             feature_dim=self.feature_dim,
             seed=seed,
         )
+        if new and model.encoder.wants_first_weights:
+            say(model.encoder.take_first_weights(dict(model.decoders.items())))
         if new and model.encoder.wants_feature_statistics:
             model.encoder.take_feature_statistics(*self.feature_statistics())
         return model
@@ -110,10 +120,18 @@ class RunInputs:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a configuration; auto: a GPU if there is one."""
+    """The device of a configuration; auto: a GPU if there is one. Raises ConfigError for one that is not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        if is_out_of_memory(error):
+            raise
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"training.device: {name!r} cannot be used here ({first}). Set cpu, or auto") from error
+    return device
 
 
 def text_folder(config: RunConfig) -> Path:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vltool import plain_pickle
-from vltool.errors import CheckpointError, DataError
+from vltool.errors import CheckpointError
+from vltool.weights_file import read_content
 
 # Found in detectron2's files and without effect on boxes, classes and features.
 IGNORED_PREFIXES = (
@@ -28,13 +28,6 @@ IGNORED_PREFIXES = (
 )
 IGNORED_SUFFIXES = (".num_batches_tracked",)
 ANCHORS = "anchor_generator.cell_anchors."
-# A trainer's checkpoint keeps losses and learning rates, some of them as numpy numbers, beside the weights.
-NUMPY_NUMBERS: list[Any] = [
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
-    np.float64(0).__reduce__()[0],
-    np.dtype,
-    *(type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")),
-]
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -43,29 +36,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises CheckpointError where the file is missing, is not a checkpoint, or holds more than plain data.
     """
     path = Path(os.path.expanduser(path))
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such weights file. vltool downloads nothing: name a local file with --weights"
-        )
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path}: an empty file: was its download cut off?")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
-        elif path.suffix == ".pkl":
-            content = plain_pickle.loads(path.read_bytes())
-        else:
-            with torch.serialization.safe_globals(NUMPY_NUMBERS):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except DataError as error:
-        raise CheckpointError(
-            f"{path}: {error}. Save the weights as .safetensors, or as a .pth of tensors alone"
-        ) from error
-    except Exception as error:
-        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), f"{error!r:.200}").strip()
-        raise CheckpointError(f"{path}: cannot be read as weights, or holds more than arrays: {reason}") from error
+    content = read_content(path, next_step="name a local file with --weights")
     return named_tensors(content, path)
 
 

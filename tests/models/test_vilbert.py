@@ -1,0 +1,433 @@
+"""ViLBERT against its equations as they stand, in every layout that its weights come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tests.models import straightforward_vilbert as straightforward
+from vltool.errors import CheckpointError, ConfigError
+from vltool.models.vilbert.encoder import VilbertEncoder
+from vltool.models.vilbert.initial_weights import take_weights
+from vltool.models.vilbert.names import encoder_names
+from vltool.structures import Batch, ImageId, JointState
+
+NUM_WORDS, FEATURE_DIM = 30, 10
+SMALL: dict[str, Any] = {
+    "text_width": 12,
+    "text_layers": 5,
+    "text_heads": 3,
+    "text_hidden_width": 20,
+    "image_width": 16,
+    "image_layers": 4,
+    "image_heads": 2,
+    "image_hidden_width": 14,
+    "connection_width": 8,
+    "connection_heads": 4,
+    "text_connections": (2, 3, 3),
+    "image_connections": (1, 2, 3),
+    "num_positions": 9,
+    "num_task_tokens": 4,
+    "initial_deviation": 0.4,
+}
+HEADS = (3, 2, 4)
+CLS, SEP = 2, 3
+
+
+def make(seed: int = 0, **options: Any) -> VilbertEncoder:
+    torch.manual_seed(seed)
+    encoder = VilbertEncoder(torch.empty(NUM_WORDS, 0), FEATURE_DIM, **SMALL | options).double().eval()
+    for parameter in encoder.parameters():  # norms and biases too, so that none can be taken for another
+        nn.init.normal_(parameter, std=0.4)
+    return encoder
+
+
+def of_authors(encoder: VilbertEncoder) -> dict[str, Tensor]:
+    """The encoder's weights under the names of the authors' files."""
+    found = {}
+    ours = dict(encoder.named_parameters())
+    for name, theirs in encoder_names(encoder).items():
+        found |= zip(theirs, ours[name].detach().chunk(len(theirs)), strict=True)
+    return found
+
+
+def mask_of(lengths: list[int], longest: int) -> Tensor:
+    return torch.arange(longest) < torch.tensor(lengths)[:, None]
+
+
+PIECES = [[CLS, 7, 9, 11, SEP], [CLS, 8, SEP], [CLS, 20, 21, 22, 23, 24, 25, SEP]]
+TASK_ROWS = [1, 1, 3]
+NUM_REGIONS = [4, 1, 3]
+ROWS = [[0, 0], [0, 2], [1, 1], [2, 1], [1, 2]]
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Sentences and pictures of different lengths; what lies in the padding is not zero."""
+    generator = torch.Generator().manual_seed(5)
+    tokens = torch.randint(4, NUM_WORDS, (3, 9), generator=generator)
+    for place, (pieces, task) in enumerate(zip(PIECES, TASK_ROWS, strict=True)):
+        framed = [CLS, NUM_WORDS + task, *pieces[1:]]
+        tokens[place, : len(framed)] = torch.tensor(framed)
+    return Batch(
+        regions=torch.randn(3, 4, FEATURE_DIM, generator=generator, dtype=torch.float64),
+        region_mask=mask_of(NUM_REGIONS, 4),
+        boxes=torch.rand(3, 4, 5, generator=generator, dtype=torch.float64),
+        tokens=tokens,
+        token_mask=mask_of([len(pieces) + 1 for pieces in PIECES], 9),
+        rows=torch.tensor(ROWS),
+        example_ids=tuple("abcde"),
+        image_ids=tuple(ImageId(f"world:{k}") for k in range(3)),
+    )
+
+
+def expected(encoder: VilbertEncoder, batch: Batch, level: int) -> list[tuple[Tensor, Tensor]]:
+    weights = of_authors(encoder)
+    return [
+        straightforward.encode(
+            weights,
+            PIECES[sentence],
+            TASK_ROWS[sentence],
+            batch.regions[image, : NUM_REGIONS[image]],
+            batch.boxes[image, : NUM_REGIONS[image]],
+            heads=HEADS,
+            text_connections=SMALL["text_connections"],
+            image_connections=SMALL["image_connections"],
+            level=level,
+        )
+        for image, sentence in batch.rows.tolist()
+    ]
+
+
+def largest_difference(state: JointState, rows: list[tuple[Tensor, Tensor]]) -> float:
+    found = []
+    for k, (text, image) in enumerate(rows):
+        assert (int(state.token_mask[k].sum()), int(state.region_mask[k].sum())) == (len(text), len(image))
+        found += [state.text[k, : len(text)] - text, state.image[k, : len(image)] - image]
+    return max(float(difference.abs().max()) for difference in found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_every_level_is_the_straightforward_one(batch: Batch, level: int) -> None:
+    encoder = make()
+    assert largest_difference(encoder(batch, level=level), expected(encoder, batch, level)) < 1e-10
+
+
+@torch.no_grad()
+def test_level_0_is_each_stream_alone_up_to_its_first_connection(batch: Batch) -> None:
+    encoder = make()
+    assert largest_difference(encoder.embed(batch), expected(encoder, batch, 0)) < 1e-10
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", [1, 3])
+def test_paired_states_are_the_rows_of_all_pairs(batch: Batch, level: int) -> None:
+    encoder = make()
+    images = encoder.prepare_images(batch.regions, batch.region_mask, batch.boxes)
+    sentences = encoder.prepare_sentences(batch.tokens, batch.token_mask)
+    state = encoder.pair_states(images, sentences, level=level)
+    rows = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    assert largest_difference(state, expected(encoder, replace(batch, rows=rows), level)) < 1e-10
+
+
+@torch.no_grad()
+def test_one_stream_runs_once_for_each_distinct_sentence_and_image(batch: Batch) -> None:
+    encoder = make()
+    rows_of: dict[str, int] = {}
+    for name in ("read_sentences", "read_images", "levels.0.connection"):
+        encoder.get_submodule(name).register_forward_pre_hook(
+            lambda module, given, name=name: rows_of.__setitem__(name, len(getattr(given[0], "text", given[0])))
+        )
+    encoder(replace(batch, rows=torch.tensor(ROWS * 4)), level=1)
+    assert rows_of == {"read_sentences": 3, "read_images": 3, "levels.0.connection": 20}
+
+
+@torch.no_grad()
+def test_a_task_token_takes_no_position_and_no_segment(batch: Batch) -> None:
+    with_token, without = make(), make(num_task_tokens=0)
+    without.load_state_dict({k: v for k, v in with_token.state_dict().items() if "task_tokens" not in k})
+    plain = torch.cat([batch.tokens[:, :1], batch.tokens[:, 2:]], dim=1)
+    for stream in (with_token.read_sentences, without.read_sentences):
+        stream.layers = nn.ModuleList()
+    mask = batch.token_mask
+    framed = with_token.read_sentences(batch.tokens, mask)
+    torch.testing.assert_close(torch.cat([framed[:, :1], framed[:, 2:]], dim=1), without.read_sentences(plain, mask))
+    stream = with_token.read_sentences
+    assert stream.task_tokens is not None
+    torch.testing.assert_close(framed[:, 1], stream.normalize(stream.task_tokens.weight[[1, 1, 3]]))
+    assert (with_token.num_leading_tokens, without.num_leading_tokens) == (2, 1)
+
+
+@torch.no_grad()
+def test_words_and_regions_of_a_state_are_the_batch_s_own(batch: Batch) -> None:
+    state = make()(batch, level=2)
+    assert torch.equal(state.words, state.text[:, 2:]) and torch.equal(state.regions, state.image[:, 1:])
+    assert state.regions.shape[1] == batch.regions.shape[1]
+
+
+@torch.no_grad()
+def test_padding_and_company_change_nothing(batch: Batch) -> None:
+    """A picture of one region and a short sentence, alone and beside larger ones, with noise in the padding."""
+    encoder = make()
+    alone = replace(
+        batch,
+        regions=batch.regions[1:2, :1],
+        region_mask=batch.region_mask[1:2, :1],
+        boxes=batch.boxes[1:2, :1],
+        tokens=batch.tokens[1:2, :4],
+        token_mask=batch.token_mask[1:2, :4],
+        rows=torch.tensor([[0, 0]]),
+    )
+    together, single = encoder(batch, level=3), encoder(alone, level=3)
+    torch.testing.assert_close(together.text[2, :4], single.text[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(together.image[2, :2], single.image[0], rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_a_picture_without_a_region_is_its_mean_region_of_zeros(batch: Batch) -> None:
+    encoder = make()
+    empty = replace(batch, region_mask=torch.zeros_like(batch.region_mask))
+    state = encoder(empty, level=3)
+    assert state.image.isfinite().all() and state.text.isfinite().all()
+    assert state.region_mask.sum(dim=1).eq(1).all()
+
+
+def test_gradients_are_those_of_the_straightforward(batch: Batch) -> None:
+    encoder = make()
+    names = encoder_names(encoder)
+    state = encoder(batch, level=2)
+    loss = sum(
+        (
+            state.text[k, : state.token_mask[k].sum()].sin().sum()
+            + state.image[k, : state.region_mask[k].sum()].sin().sum()
+        )
+        for k in range(5)
+    )
+    loss.backward()  # type: ignore[union-attr]
+    theirs = {name: value.requires_grad_() for name, value in of_authors(encoder).items()}
+    rows = [
+        straightforward.encode(
+            theirs,
+            PIECES[sentence],
+            TASK_ROWS[sentence],
+            batch.regions[image, : NUM_REGIONS[image]],
+            batch.boxes[image, : NUM_REGIONS[image]],
+            heads=HEADS,
+            text_connections=SMALL["text_connections"],
+            image_connections=SMALL["image_connections"],
+            level=2,
+        )
+        for image, sentence in ROWS
+    ]
+    sum(text.sin().sum() + image.sin().sum() for text, image in rows).backward()  # type: ignore[union-attr]
+    for name, parameter in encoder.named_parameters():
+        above = name.startswith(("levels.2.", "poolers."))
+        assert (parameter.grad is None) is above, name
+        if not above:
+            parts = [theirs[other].grad for other in names[name]]
+            whole = torch.cat(
+                [torch.zeros_like(theirs[o]) if g is None else g for o, g in zip(names[name], parts, strict=True)]
+            )
+            torch.testing.assert_close(parameter.grad, whole, rtol=1e-9, atol=1e-9, msg=name)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", [1, 3])
+@pytest.mark.parametrize("shared", [True, False])
+def test_heads_are_the_straightforward_ones(batch: Batch, level: int, shared: bool) -> None:
+    encoder = make(shared_poolers=shared)
+    summary = encoder.build_summary(dropout=0.5).double().eval()
+    weights = of_authors(make(shared_poolers=True))
+    poolers = encoder.poolers or summary.poolers
+    for part, name in (("text", "bert.t_pooler.dense"), ("image", "bert.v_pooler.dense")):
+        weights |= {f"{name}.{kind}": value for kind, value in getattr(poolers, part).named_parameters()}
+    state = encoder(batch, level=level)
+    text, image = summary(state)
+    joined = torch.stack([straightforward.pooled(weights, *row) for row in expected(encoder, batch, level)])
+    torch.testing.assert_close(summary.joined(text, image), joined, rtol=0, atol=1e-10)
+
+    classify = encoder.build_classifier(8, 5).double().eval()
+    nn.init.normal_(classify.normalize.weight)
+    named = {"hidden": "logit_fc.0", "normalize": "logit_fc.2", "outputs": "logit_fc.3"}
+    theirs = {f"head.{named[k.split('.')[0]]}.{k.split('.')[1]}": v for k, v in classify.named_parameters()}
+    torch.testing.assert_close(classify(joined), straightforward.classify(theirs, "head", joined), rtol=0, atol=1e-10)
+    assert classify.hidden.out_features == 16  # twice the poolers' width
+
+    compare = encoder.build_comparison(summary).double().eval()
+    torch.testing.assert_close(compare(text, image), compare.logit(joined)[:, 0], rtol=0, atol=1e-10)
+    scores = encoder.build_region_scores().double().eval()
+    torch.testing.assert_close(scores(state), scores.logit(state.image[:, 1:])[..., 0])
+    assert isinstance(encoder.build_classifier(8, 3, num_layers=1), nn.Linear)
+
+
+def test_fusion_by_sum() -> None:
+    summary = make(fusion="sum").build_summary(dropout=0.0)
+    assert summary.joined(torch.tensor([2.0]), torch.tensor([5.0])).item() == 7.0
+
+
+def test_shared_poolers_are_the_encoder_s_and_own_ones_the_decoder_s() -> None:
+    shared, own = make(shared_poolers=True), make(shared_poolers=False)
+    assert not list(shared.build_summary().parameters()) and own.poolers is None
+    assert {name.split(".")[0] for name, _ in own.build_summary().named_parameters()} == {"poolers"}
+
+
+Layout = Callable[[dict[str, Tensor]], dict[str, Any]]
+
+
+def text_alone(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: value
+        for name, value in weights.items()
+        if name.startswith(("bert.embeddings.", "bert.encoder.layer.")) and "task" not in name
+    }
+
+
+def old_spelling(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    spelled = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    return {
+        name.replace("LayerNorm." + name.split(".")[-1], spelled.get(".".join(name.split(".")[-2:]), "")): value
+        for name, value in weights.items()
+    }
+
+
+def with_extras(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        **weights,
+        "bert.pooler.dense.weight": torch.zeros(12, 12),
+        "bert.embeddings.position_ids": torch.arange(9)[None],
+        "cls.predictions.bias": torch.zeros(NUM_WORDS),
+        "cls.seq_relationship.weight": torch.zeros(2, 12),
+    }
+
+
+BERT_LAYOUTS: dict[str, tuple[str, Layout]] = {
+    "a head on it": ("model.safetensors", lambda weights: with_extras(text_alone(weights))),
+    "a head on it, as a pickle": ("pytorch_model.bin", lambda weights: with_extras(text_alone(weights))),
+    "old spelling": ("pytorch_model.bin", lambda weights: old_spelling(text_alone(weights))),
+    "no prefix": (
+        "model.safetensors",
+        lambda weights: {name.removeprefix("bert."): value for name, value in text_alone(weights).items()},
+    ),
+}
+
+
+def save(weights: dict[str, Any], path: Path) -> Path:
+    if path.suffix == ".safetensors":
+        save_file({name: value.clone() for name, value in weights.items()}, path)
+    else:
+        torch.save(weights, path)
+    return path
+
+
+@pytest.mark.parametrize("layout", BERT_LAYOUTS)
+def test_a_checkpoint_of_bert_gives_the_text_stream(layout: str, tmp_path: Path) -> None:
+    source, encoder, untouched = make(1), make(2), make(2)
+    name, arranged = BERT_LAYOUTS[layout]
+    taken = take_weights(encoder, save(arranged(of_authors(source)), tmp_path / name), {})
+    theirs, ours, before = (dict(part.named_parameters()) for part in (source, encoder, untouched))
+    for key in ours:
+        of_text = (key.startswith("read_sentences.") and "task_tokens" not in key) or "text_layers" in key
+        assert torch.equal(ours[key], theirs[key] if of_text else before[key]), key
+        assert (f"encoder.{key}" in taken.set) is of_text
+    assert "drawn anew: encoder.read_sentences.task_tokens" in str(taken)
+
+
+AUTHORS_LAYOUTS: dict[str, Layout] = {
+    "as released": lambda weights: weights,
+    "by several processes": lambda weights: {f"module.{name}": value for name, value in weights.items()},
+    "of a trainer": lambda weights: {"model_state_dict": weights, "epoch": 3},
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", AUTHORS_LAYOUTS)
+def test_the_authors_file_gives_both_streams_poolers_and_heads(layout: str, batch: Batch, tmp_path: Path) -> None:
+    source = make(1)
+    weights = of_authors(source)
+    extras = {
+        "vil_logit.weight": torch.randn(1, 8, dtype=torch.float64),
+        "vil_logit.bias": torch.randn(1, dtype=torch.float64),
+        "vision_logit.weight": torch.randn(1, 16, dtype=torch.float64),
+        "vision_logit.bias": torch.randn(1, dtype=torch.float64),
+        "vil_tri_prediction.weight": torch.randn(3, 8),
+        "bert.encoder.c_layer.0.biOutput.q_dense1.weight": torch.randn(16, 8),
+    }
+    path = save(AUTHORS_LAYOUTS[layout](weights | extras), tmp_path / "multi_task_model.bin")
+    for shared in (True, False):
+        encoder = make(2, shared_poolers=shared)
+        summary = encoder.build_summary().double()
+        decoders = nn.ModuleDict(
+            {"a": summary, "b": encoder.build_comparison(summary), "c": encoder.build_region_scores()}
+        ).double()
+        taken = take_weights(encoder, path, dict(decoders.items()))
+        assert taken.drawn == () and taken.unused == ("vil_tri_prediction.weight",)
+        assert largest_difference(encoder(batch, level=3), expected(source, batch, 3)) < 1e-10
+        assert torch.equal(decoders["b"].logit.weight, extras["vil_logit.weight"])
+        assert torch.equal(decoders["c"].logit.bias, extras["vision_logit.bias"])
+        poolers = encoder.poolers or summary.poolers
+        assert torch.equal(poolers.text.weight, weights["bert.t_pooler.dense.weight"])
+
+
+def test_everything_that_does_not_fit_is_named_with_both_shapes(tmp_path: Path) -> None:
+    weights = of_authors(make(1))
+    weights["bert.embeddings.word_embeddings.weight"] = torch.zeros(31, 12)
+    weights["bert.encoder.layer.5.output.dense.bias"] = torch.zeros(12)
+    del weights["bert.encoder.v_layer.0.attention.self.key.bias"]
+    encoder = make(2)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with pytest.raises(CheckpointError) as refused:
+        take_weights(encoder, save(weights, tmp_path / "a.bin"), {})
+    text = str(refused.value)
+    assert "word_embeddings.weight is (31, 12), encoder.read_sentences.word_vectors.weight (30, 12)" in text
+    assert "bert.encoder.layer.5.output.dense.bias (12,) has no place here" in text
+    assert (
+        "bert.encoder.v_layer.0.attention.self.key.bias is missing (encoder.read_images.layers.0.project.bias)" in text
+    )
+    assert "text.wordpiece_vocab" in text
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such weights file"):
+        take_weights(make(), tmp_path / "gone.bin", {})
+    with pytest.raises(CheckpointError, match=r"no parameter of BERT or ViLBERT in it, but conv1\.weight"):
+        take_weights(make(), save({"conv1.weight": torch.zeros(2)}, tmp_path / "other.bin"), {})
+    with pytest.raises(CheckpointError, match="holds more than arrays"):
+        take_weights(make(), save({"a": Path}, tmp_path / "code.bin"), {})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"text_heads": 5}, "5 heads do not share a width of 12"),
+        ({"text_connections": (1, 2)}, "as many in both streams|one place a connection"),
+        ({"image_connections": (2, 1, 3)}, "layers in order, from 0 to 4"),
+        ({"text_connections": (2, 3, 6)}, "from 0 to 5"),
+        ({"dropout": 1.0}, "from 0 to below 1"),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        VilbertEncoder(torch.empty(NUM_WORDS, 0), FEATURE_DIM, **SMALL | options)
+
+
+def test_a_sentence_longer_than_the_positions_says_what_to_set(batch: Batch) -> None:
+    tokens = torch.ones(1, 11, dtype=torch.long)
+    with pytest.raises(ConfigError, match=r"text\.max_tokens=7"):
+        make().embed(replace(batch, tokens=tokens, token_mask=torch.ones(1, 11, dtype=torch.bool)))
+
+
+def test_the_weights_of_a_new_network_come_from_a_normal_distribution() -> None:
+    torch.manual_seed(0)
+    encoder = VilbertEncoder(torch.empty(500, 0), FEATURE_DIM, **SMALL | {"initial_deviation": 0.02})
+    assert 0.019 < encoder.read_sentences.word_vectors.weight.std().item() < 0.021
+    assert not encoder.levels[0].connection.project_words.bias.any()
+    assert encoder.read_images.normalize.weight.eq(1).all()
