@@ -73,17 +73,25 @@ class WorldConfig:
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids."""
+    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids.
+
+    vg_images: Visual Genome's image_data.json, by which its pictures that are COCO's get their coco: ids.
+    """
 
     images: tuple[str, ...]
     image_id: str = "file:{stem}"
+    vg_images: str = ""
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """The store of region features, and how it is made when `extract` names pictures."""
+    """The store of region features, and how it is made when `extract` names pictures.
+
+    given_store: features of the boxes that datasets give (referring expressions, pointing), from the same pictures.
+    """
 
     store: str = "{out}/features.lmdb"
+    given_store: str = ""
     extract: tuple[ImagesConfig, ...] = ()
     backend: str = "auto"
     config_file: str = ""
@@ -266,6 +274,12 @@ def dump(config: RunConfig) -> dict[str, Any]:
             del plain["text"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
+    for part, key in (
+        (plain["features"], "given_store"),
+        *((item, "vg_images") for item in plain["features"]["extract"]),
+    ):
+        if not part[key]:
+            del part[key]
     for task in plain["tasks"].values():
         if task["learning_rate"] is None:
             del task["learning_rate"]
@@ -343,9 +357,12 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from (("out", config.out), ("data", config.data))
     yield "world.out", config.world.out if config.world else ""
     features, training = config.features, config.training
-    yield from ((f"features.{name}", getattr(features, name)) for name in ("store", "config_file", "weights"))
+    yield from (
+        (f"features.{name}", getattr(features, name)) for name in ("store", "given_store", "config_file", "weights")
+    )
     for k, images in enumerate(features.extract):
         yield from ((f"features.extract.{k}.images", path) for path in images.images)
+        yield f"features.extract.{k}.vg_images", images.vg_images
     yield from (("text.glove", config.text.glove), ("text.wordpiece_vocab", config.text.wordpiece_vocab))
     yield "encoder.options.init_from", str(config.encoder.options.get("init_from", ""))
     yield from (("training.plan", training.plan), ("training.init_from", training.init_from))

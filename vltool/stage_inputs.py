@@ -39,8 +39,10 @@ def part_of(*names: str) -> Reads:
 
 def reads_pictures(config: RunConfig) -> dict[str, Any]:
     """The pictures to extract, and how."""
-    pictures = [path for source in config.features.extract for path in source.images]
-    return {"features": dump(config)["features"], "files": file_stamps(pictures)}
+    paths = [path for source in config.features.extract for path in source.images]
+    paths += [source.vg_images for source in config.features.extract if source.vg_images]
+    given = {"text": reads_text(config)} if config.features.given_store else {}  # the boxes stand in the tasks' files
+    return {"features": dump(config)["features"], "files": file_stamps(paths), **given}
 
 
 def reads_text(config: RunConfig) -> dict[str, Any]:
@@ -56,9 +58,8 @@ def reads_text(config: RunConfig) -> dict[str, Any]:
 
 def reads_features(config: RunConfig) -> dict[str, Any]:
     """The store, whoever has filled it, and the settings of every training."""
-    files = [
-        stamp for stamp in file_stamps([config.features.store]) if "lock" not in Path(stamp[0]).name
-    ]  # readers touch the lock
+    stores = [path for path in (config.features.store, config.features.given_store) if path]
+    files = [stamp for stamp in file_stamps(stores) if "lock" not in Path(stamp[0]).name]  # readers touch the lock
     return {**part_of("search", "encoder", "training")(config), "store": files, **_first_weights(config)}
 
 

@@ -18,7 +18,7 @@ import torch
 from vltool.config import RunConfig
 from vltool.dry_run.memory import peak_bytes, restart_peak
 from vltool.dry_run.pictures import Pictures
-from vltool.dry_run.stand_in import RandomRegions, sentences_of, some_of, words_of
+from vltool.dry_run.stand_in import RandomGiven, RandomRegions, sentences_of, some_of, words_of
 from vltool.evaluation.pair_scores import score_all_pairs
 from vltool.features.extract import extract
 from vltool.features.images import ImagePath
@@ -91,12 +91,14 @@ def time_updates(
     words = words_of(config, sentences_of(examples))
     _teach(task, examples, words.vocabulary)
     regions = RandomRegions(feature_dim, region_counts, config.features.dtype)
-    batching = Batching(regions, words.tokens, words.ids, frames=words.frames)
+    given = RandomGiven(regions, task, examples)
+    batching = Batching(regions, words.tokens, words.ids, frames=words.frames, given=given)
     vectors = np.zeros((words.num_rows, vector_width), np.float32)
     model = build_network(
         config.encoder, {plan.task: task}, {plan.task: plan.level}, vectors=vectors, feature_dim=feature_dim, seed=0
     ).to(device)
     updater = _updater(config, model, plan, device)
+    task.prepare_training(examples, batching.regions)
     batch = batching.training_batch(task, examples, np.random.default_rng(0)).to(device)
     held = restart_peak(device)
     updater.update(task, batch)  # the first one makes gradients and Adam's state
@@ -152,13 +154,11 @@ def time_tokens(config: RunConfig, sentences: Sequence[str]) -> float:
 
 
 def _teach(task: Task[Any], examples: Sequence[Example], words: Words) -> None:
-    from vltool.metrics.answer_words import normalize_answer
-
     task.learn_words(words)
     task.learn_features({"class_names": ["thing"] * NUM_CLASSES})
     found = task.answers(examples)
     if found:
-        task.learn_answers(AnswerPool.build(found, threshold=0, normalize=normalize_answer))
+        task.learn_answers(AnswerPool.build(found, threshold=0, normalize=task.normalize_answer))
 
 
 def _updater(config: RunConfig, model: JointModel, plan: TaskPlan, device: torch.device) -> Updater:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from vltool.config import RunConfig, SourceConfig, SplitsConfig
 from vltool.structures import Example, ImageId, RegionFeatures
 from vltool.tasks.batching import Frame
 from vltool.tasks.corpus import word_pieces
+from vltool.tasks.given_boxes import boxes_to_pool
 from vltool.tasks.network import sentence_frames
 from vltool.tasks.prepare import PreparedTasks, prepare_tasks
+from vltool.tasks.task import Task
 from vltool.text.tokenizer import tokenize_all
 from vltool.text.vocabulary import Vocabulary
 from vltool.text.words import Words
@@ -81,6 +84,30 @@ class RandomRegions:
         side = int(2 * _BOX_PX)
         features, boxes, classes = self._features[:count], self._boxes[:count], np.zeros(count, np.int64)
         return RegionFeatures(image_id, features, boxes, height=side, width=side, classes=classes)
+
+    @contextmanager
+    def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:
+        yield self.get
+
+
+class RandomGiven:
+    """Features of given boxes: those of `RandomRegions` again and again."""
+
+    def __init__(self, regions: RandomRegions, task: Task[Any], examples: Sequence[Example]):
+        self._regions = regions
+        wanted = (
+            (task.name, example.rows[0][0], given)
+            for example in examples
+            for training in (True, False)
+            if (given := task.given_boxes(example, training=training)) is not None
+        )
+        side = int(2 * _BOX_PX)
+        self._boxes = boxes_to_pool(wanted, lambda image_id: (side, side))
+
+    def get(self, image_id: ImageId) -> RegionFeatures:
+        found, boxes = self._regions.get(image_id), self._boxes[image_id]
+        features = np.resize(found.features, (len(boxes), found.features.shape[1]))
+        return RegionFeatures(image_id, features, boxes, height=found.height, width=found.width)
 
     @contextmanager
     def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:

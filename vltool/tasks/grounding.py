@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 class VisualGrounding(Task[GroundedCaption]):
     main_metric = "recall@1"
+    chooses_regions = True
     align: Callable[[Sequence[str]], AlignedTokens] = staticmethod(align)
     """How the dataset's words of a caption fall into tokens: by spaCy's rules, or as `learn_words` has it."""
 

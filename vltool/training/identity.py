@@ -36,6 +36,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         **({"learning_rates": rates} if any(rates.values()) else {}),
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
+        **({"given": inputs.given.header["fingerprint"]} if inputs.given else {}),
         "words": _digest(list(inputs.corpus.words)),
         "num_examples": len(ids),
         "examples": _digest(ids),
