@@ -56,10 +56,7 @@ def plan_twelve_splits(
 
     Raises ConfigError where there are too few pictures to divide.
     """
-    sizes = {"num_train": len(train2014), "num_val": num_val, "num_test": num_test}
-    for name, least in LEAST.items():
-        if sizes[name] < least:
-            raise ConfigError(f"world: the twelve datasets need {name} of at least {least}, not {sizes[name]}")
+    check_sizes(num_train=len(train2014), num_val=num_val, num_test=num_test)
     rng = np.random.default_rng([seed, len(train2014) + len(val2014), _SPLIT_STREAM])
     num_train = len(train2014)
     numbers = _Numbers(first_free)
@@ -109,6 +106,13 @@ def plan_twelve_splits(
         conceptual_captions=captioned,
         nlvr2=pairs,
     )
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises ConfigError where there are too few pictures (num_train, num_val, num_test) to divide."""
+    for name, least in LEAST.items():
+        if sizes[name] < least:
+            raise ConfigError(f"world: {name}={sizes[name]}, but the twelve datasets need at least {least} pictures")
 
 
 class _Numbers:
