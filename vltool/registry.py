@@ -24,6 +24,14 @@ READERS = {
     "karpathy": "vltool.datasets.karpathy:read",
     "vqa_v2": "vltool.datasets.vqa_v2:read",
     "flickr30k_entities": "vltool.datasets.flickr30k_entities:read",
+    "visual_genome_qa": "vltool.datasets.visual_genome_qa:read",
+    "gqa": "vltool.datasets.gqa:read",
+    "referring": "vltool.datasets.referring:read",
+    "visual7w": "vltool.datasets.visual7w:read",
+    "guesswhat": "vltool.datasets.guesswhat:read",
+    "nlvr2": "vltool.datasets.nlvr2:read",
+    "snli_ve": "vltool.datasets.snli_ve:read",
+    "conceptual_captions": "vltool.datasets.conceptual_captions:read",
 }
 
 

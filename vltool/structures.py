@@ -101,13 +101,27 @@ class Batch:
 class JointState:
     """(S_l, I_l) of the paper for N image-sentence rows.
 
-    text (N, T, text_width), image (N, R, image_width); masks are bool, True = real.
+    text (N, T, text_width), image (N, R, image_width); masks are bool, True = real. Some encoders put positions of
+    their own in front of each side ([CLS], a task token, the mean region): num_leading_tokens and num_leading_regions.
+    `words` and `regions` are the batch's own.
     """
 
     text: Tensor
     image: Tensor
     token_mask: Tensor
     region_mask: Tensor
+    num_leading_tokens: int = 0
+    num_leading_regions: int = 0
+
+    @property
+    def words(self) -> Tensor:
+        """(N, T, text_width) of the sentence's own tokens, in their order."""
+        return self.text[:, self.num_leading_tokens :]
+
+    @property
+    def regions(self) -> Tensor:
+        """(N, R, image_width) of the picture's own regions, in the order of the store."""
+        return self.image[:, self.num_leading_regions :]
 
 
 @dataclass(frozen=True)

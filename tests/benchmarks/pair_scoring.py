@@ -54,7 +54,8 @@ class Scoring:
     def __init__(self, device: torch.device) -> None:
         torch.manual_seed(0)
         encoder = DenseCoattentionEncoder(torch.randn(VOCABULARY, VECTOR_WIDTH), FEATURE_DIM, num_levels=LEVEL)
-        self.decoder = MatchingDecoder(WIDTH, WIDTH, num_maps=NUM_MAPS)
+        summary = encoder.build_summary(num_maps=NUM_MAPS)
+        self.decoder = MatchingDecoder(summary, encoder.build_comparison(summary))
         self.model = JointModel(encoder, {"retrieval": self.decoder}, {"retrieval": LEVEL}).to(device).eval()
         self.encoder, self.device = encoder, device
         self.inputs = {

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.models.decoders_of import matching
 from vltool.errors import ConfigError
 from vltool.evaluation import pair_scores
 from vltool.evaluation.pair_scores import best_pairs, pair_blocks, score_all_pairs
-from vltool.models.decoders.matching import MatchingDecoder
 from vltool.models.dense_coattention import DenseCoattentionEncoder
 from vltool.models.encoder import Encoder
 from vltool.models.joint_model import JointModel
@@ -30,7 +30,7 @@ class PlainEncoder(DenseCoattentionEncoder):
 def make_model(kind: type[DenseCoattentionEncoder] = DenseCoattentionEncoder) -> JointModel:
     torch.manual_seed(0)
     encoder = kind(torch.randn(30, 6), 10, width=16, num_levels=3, lstm_width=8)
-    return JointModel(encoder, {"retrieval": MatchingDecoder(16, 16)}, {"retrieval": 3})
+    return JointModel(encoder, {"retrieval": matching(16, 16)}, {"retrieval": 3})
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ levels. Everything works on our modules' own parameters, in whatever precision t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltool.models.co_attention_layer import DenseCoattentionLayer
-from vltool.models.decoders.answering import AnsweringDecoder
 from vltool.models.decoders.grounding import GroundingDecoder
-from vltool.models.decoders.matching import MatchingDecoder
 from vltool.models.decoders.summary import SummaryNetwork
 from vltool.models.dense_coattention import DenseCoattentionEncoder
 from vltool.models.sentence_reader import BidirectionalLstm, SentenceReader
@@ -104,19 +104,23 @@ def summary(network: SummaryNetwork, features: Tensor, mask: Tensor) -> Tensor:
     return torch.stack([(weights[..., k, None] * features).sum(dim=1) for k in range(weights.shape[-1])]).mean(dim=0)
 
 
-def match(decoder: MatchingDecoder, state: JointState) -> Tensor:
+def summaries(both: Any, state: JointState) -> tuple[Tensor, Tensor]:
+    regions = summary(both.summarize_regions, state.image, state.region_mask)
+    return summary(both.summarize_words, state.text, state.token_mask), regions
+
+
+def match(decoder: Any, state: JointState) -> Tensor:
     """Eq. 7."""
-    regions = summary(decoder.summarize_regions, state.image, state.region_mask)
-    words = summary(decoder.summarize_words, state.text, state.token_mask)
-    return torch.einsum("ni,ij,nj->n", regions, decoder.compare.weight, words)
+    words, regions = summaries(decoder.summary, state)
+    return torch.einsum("ni,ij,nj->n", regions, decoder.compare.compare.weight, words)
 
 
-def answer(decoder: AnsweringDecoder, state: JointState) -> Tensor:
+def answer(decoder: Any, state: JointState) -> Tensor:
     """Eq. 8."""
-    regions = summary(decoder.summarize_regions, state.image, state.region_mask)
-    words = summary(decoder.summarize_words, state.text, state.token_mask)
-    hidden = F.relu(decoder.hidden(torch.cat([regions, words], dim=-1)))
-    return decoder.answers(dropout(hidden, decoder.dropout))
+    words, regions = summaries(decoder.summary, state)
+    classify = decoder.classify
+    hidden = F.relu(classify.hidden(torch.cat([regions, words], dim=-1)))
+    return classify.answers(dropout(hidden, classify.dropout))
 
 
 def ground(decoder: GroundingDecoder, state: JointState, spans: Tensor, mask: Tensor) -> Tensor:

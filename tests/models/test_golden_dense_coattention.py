@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.models.decoders_of import answering
 from vltool.models.decoders.answering import AnsweringDecoder
 from vltool.models.dense_coattention import DenseCoattentionLayer
 from vltool.structures import JointState
@@ -26,10 +27,10 @@ FILES = sorted(path for folder in FOLDERS for path in folder.glob("dense_coatten
 TOLERANCE = 1e-10
 
 DECODER_NAMES = {
-    "summary_regions": "summarize_regions",
-    "summary_words": "summarize_words",
-    "answer.hidden": "hidden",
-    "answer.out": "answers",
+    "summary_regions": "summary.summarize_regions",
+    "summary_words": "summary.summarize_words",
+    "answer.hidden": "classify.hidden",
+    "answer.out": "classify.answers",
 }
 
 
@@ -66,7 +67,8 @@ class Golden:
             for theirs, ours in DECODER_NAMES.items()
             if name.startswith(f"weights/{theirs}.")
         }
-        decoder = AnsweringDecoder(self.width, self.width, len(self["weights/answer.out.bias"]), num_maps=self.num_maps)
+        num_answers = len(self["weights/answer.out.bias"])
+        decoder = answering(self.width, self.width, num_answers, num_maps=self.num_maps)
         decoder.double().eval().load_state_dict(weights)
         return decoder
 
@@ -105,8 +107,7 @@ def test_attention_maps_are_the_reference(golden: Golden) -> None:
 @torch.no_grad()
 def test_summaries_and_answers_are_the_reference(golden: Golden) -> None:
     decoder, state = golden.decoder(), golden.state(golden.num_levels)
-    assert (
-        largest_error(decoder.summarize_regions(state.image, state.region_mask), golden["summary_regions"]) < TOLERANCE
-    )
-    assert largest_error(decoder.summarize_words(state.text, state.token_mask), golden["summary_words"]) < TOLERANCE
+    words, regions = decoder.summary(state)
+    assert largest_error(regions, golden["summary_regions"]) < TOLERANCE
+    assert largest_error(words, golden["summary_words"]) < TOLERANCE
     assert largest_error(decoder(state, {}), golden["answer_logits"]) < TOLERANCE

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.models.decoders_of import answering, matching
 from vltool.errors import ConfigError
-from vltool.models.decoders.answering import AnsweringDecoder
-from vltool.models.decoders.matching import MatchingDecoder
 from vltool.models.dense_coattention import DenseCoattentionEncoder
 from vltool.models.joint_model import JointModel
 from vltool.structures import Batch
@@ -33,7 +32,7 @@ class Answering(Matching):
 
 
 def make_model(make_encoder: MakeEncoder) -> JointModel:
-    decoders = {"matching": MatchingDecoder(8, 8), "answering": AnsweringDecoder(8, 8, 5)}
+    decoders = {"matching": matching(), "answering": answering(num_answers=5)}
     return JointModel(make_encoder(), decoders, {"matching": 1, "answering": 3}).double().train()
 
 
@@ -81,9 +80,9 @@ def test_an_unknown_task_lists_the_known_ones(make_encoder: MakeEncoder, batch: 
 
 def test_a_level_that_is_not_there_is_refused_at_once(make_encoder: MakeEncoder) -> None:
     with pytest.raises(ConfigError, match="from 1 to 3"):
-        JointModel(make_encoder(), {"matching": MatchingDecoder(8, 8)}, {"matching": 4})
+        JointModel(make_encoder(), {"matching": matching()}, {"matching": 4})
 
 
 def test_every_task_needs_a_decoder_and_a_level(make_encoder: MakeEncoder) -> None:
     with pytest.raises(ConfigError, match=r"one decoder and one\s+level"):
-        JointModel(make_encoder(), {"matching": MatchingDecoder(8, 8)}, {"answering": 1})
+        JointModel(make_encoder(), {"matching": matching()}, {"answering": 1})

@@ -57,10 +57,10 @@ def test_unknown_options_are_refused_with_the_known_ones(name: str) -> None:
 def test_score_maps_and_hidden_widths_are_options(name: str) -> None:
     model, prepared, _ = miniature_model()
     task = prepared.tasks[name]
-    assert task.build_decoder(model.encoder, dropout=0).summarize_words.scores.weight.shape == (4, 16)
+    assert task.build_decoder(model.encoder, dropout=0).summary.summarize_words.scores.weight.shape == (4, 16)
     chosen = type(task)(name, {}, options={"num_score_maps": 2, "summary_hidden_width": 5})
     chosen.pool = getattr(task, "pool", None)  # type: ignore[attr-defined]
-    assert chosen.build_decoder(model.encoder, dropout=0).summarize_words.scores.weight.shape == (2, 5)
+    assert chosen.build_decoder(model.encoder, dropout=0).summary.summarize_words.scores.weight.shape == (2, 5)
     with pytest.raises(ConfigError, match="num_score_maps"):
         type(task)(name, {}, options={"num_score_maps": 0})
 

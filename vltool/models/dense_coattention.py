@@ -113,8 +113,12 @@ class DenseCoattentionEncoder(Encoder):
             DenseCoattentionLayer(width, num_maps=num_maps, num_memory_slots=num_memory_slots, dropout=dropout)
             for _ in range(num_levels)
         )
-        if initialization != "glorot_uniform":  # which the parts draw from by themselves
-            glorot_(self, initialization)
+        self.initialization = initialization
+        self.initialize(self)
+
+    def initialize(self, decoder: nn.Module) -> None:
+        if self.initialization != "glorot_uniform":  # which the parts draw from by themselves
+            glorot_(decoder, self.initialization)
 
     def embed_sentences(self, tokens: Tensor, token_mask: Tensor) -> Tensor:
         """S_0. tokens (V, T) long, token_mask (V, T), real words first -> (V, T, d)."""

@@ -14,6 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from vltool.errors import ConfigError
+from vltool.models.decoders.answering import TwoLayers
+from vltool.models.decoders.matching import BilinearComparison
+from vltool.models.decoders.region_scores import SentenceRegionScores
+from vltool.models.decoders.summary import AttendedSummary, Summary
 from vltool.structures import Batch, JointState
 
 
@@ -80,6 +84,47 @@ class Encoder(nn.Module):
     def take_feature_statistics(self, mean: Tensor, deviation: Tensor) -> None:
         """Take them, both (D,), before training starts."""
         raise ConfigError(f"{type(self).__name__} does not use feature statistics")
+
+    def initialize(self, decoder: nn.Module) -> None:
+        """Draw a new decoder's weights as this encoder's own are, where its parts have not done so by themselves."""
+
+    # What decoders are built of. An encoder whose authors read it otherwise gives its own.
+
+    def build_summary(self, *, num_maps: int = 4, hidden_width: int | None = None, dropout: float = 0.3) -> Summary:
+        """JointState -> (text (N, d), image (N, d')): what a decoder reads of a row as a whole.
+
+        num_maps, hidden_width: of a summary by attention; one that has none takes no notice of them.
+        """
+        return AttendedSummary(
+            self.text_width, self.image_width, hidden_width=hidden_width, num_maps=num_maps, dropout=dropout
+        )
+
+    def build_classifier(
+        self,
+        width: int,
+        num_outputs: int,
+        *,
+        hidden_width: int | None = None,
+        num_layers: int = 2,
+        dropout: float = 0.3,
+    ) -> nn.Module:
+        """(N, width) -> logits (N, num_outputs); width: of one joined summary, or of several side by side.
+
+        num_layers: 1 for those heads that are a linear map where this encoder's authors have them so.
+        """
+        return TwoLayers(width, num_outputs, hidden_width=hidden_width or self.text_width, dropout=dropout)
+
+    def build_comparison(self, summary: Summary, *, dropout: float = 0.3) -> nn.Module:
+        """(text, image) of `summary` -> one logit a row (N,): do they belong together."""
+        return BilinearComparison(summary.text_width, summary.image_width)
+
+    def build_region_scores(
+        self, *, num_maps: int = 4, hidden_width: int | None = None, dropout: float = 0.3
+    ) -> nn.Module:
+        """JointState -> one logit for each of the picture's regions (N, R): which does the whole sentence speak of."""
+        return SentenceRegionScores(
+            self.text_width, self.image_width, hidden_width=hidden_width, num_maps=num_maps, dropout=dropout
+        )
 
     @property
     def num_levels(self) -> int:

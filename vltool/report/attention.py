@@ -115,9 +115,10 @@ class Looker:
 
 
 def _attention(decoder: Any, state: Any, rows: Sequence[RowView]) -> list[tuple[np.ndarray | None, np.ndarray | None]]:
-    if not hasattr(decoder, "attention"):
+    found = decoder.attention(state) if hasattr(decoder, "attention") else None
+    if found is None:
         return [(None, None)] * len(rows)
-    over_regions, over_words = (weights.float().cpu().numpy() for weights in decoder.attention(state))
+    over_regions, over_words = (weights.float().cpu().numpy() for weights in found)
     return [
         (over_regions[k, : row.regions.num_regions], over_words[k, : len(row.tokens)]) for k, row in enumerate(rows)
     ]
@@ -147,6 +148,8 @@ def candidates(task: Task[Any], looker: Looker, examples: Sequence[Example]) -> 
     if not chosen or not hasattr(looker.model.decoder(task.name), "attention"):
         return []
     _, _, panels = looker.look(task, chosen)
+    if all(panel.region_weights is None for panel in panels):  # this encoder's summaries do not attend
+        return []
     return [Exhibit(task.name, "where the decoder looks", None, (panel,)) for panel in panels]
 
 

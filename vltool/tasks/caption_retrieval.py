@@ -57,13 +57,10 @@ class CaptionRetrieval(Task[CaptionRecord]):
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.matching import MatchingDecoder
 
-        return MatchingDecoder(
-            encoder.text_width,
-            encoder.image_width,
-            num_maps=self.options.num_score_maps,
-            summary_hidden_width=self.options.summary_hidden_width,
-            dropout=dropout,
+        summary = encoder.build_summary(
+            num_maps=self.options.num_score_maps, hidden_width=self.options.summary_hidden_width, dropout=dropout
         )
+        return MatchingDecoder(summary, encoder.build_comparison(summary, dropout=dropout))
 
     def pair_rows(self, images: np.ndarray, sentences: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
         rows = super().pair_rows(images, sentences, generator)

@@ -12,7 +12,6 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from vltool.config import EncoderConfig
 from vltool.errors import ConfigError
 from vltool.models.encoder import Encoder
-from vltool.models.initialization import glorot_
 from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, resolve
 from vltool.tasks.task import Task
@@ -53,6 +52,5 @@ def build_network(
     for name, task in tasks.items():
         torch.manual_seed(seed + 1)
         decoders[name] = task.build_decoder(encoder, dropout=options.dropout)
-        if options.initialization != "glorot_uniform":  # which the decoders draw from by themselves
-            glorot_(decoders[name], options.initialization)
+        encoder.initialize(decoders[name])
     return JointModel(encoder, decoders, levels)

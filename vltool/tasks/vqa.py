@@ -109,15 +109,13 @@ class VisualQuestionAnswering(Task[QuestionRecord]):
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.answering import AnsweringDecoder
 
-        return AnsweringDecoder(
-            encoder.text_width,
-            encoder.image_width,
-            len(self._pool()),
-            hidden_width=self.options.hidden_width,
-            num_maps=self.options.num_score_maps,
-            summary_hidden_width=self.options.summary_hidden_width,
-            dropout=dropout,
+        summary = encoder.build_summary(
+            num_maps=self.options.num_score_maps, hidden_width=self.options.summary_hidden_width, dropout=dropout
         )
+        classify = encoder.build_classifier(
+            summary.joined_width, len(self._pool()), hidden_width=self.options.hidden_width, dropout=dropout
+        )
+        return AnsweringDecoder(summary, classify)
 
     def tensors(
         self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.models import straightforward
-from vltool.models.decoders.answering import AnsweringDecoder
+from tests.models.decoders_of import answering, matching
 from vltool.models.decoders.grounding import GroundingDecoder
-from vltool.models.decoders.matching import MatchingDecoder
 from vltool.structures import JointState
 
 SPANS = torch.tensor([[[0, 2], [3, 4]], [[1, 2], [0, 0]], [[0, 3], [0, 0]]])
@@ -19,9 +18,9 @@ MASK = torch.tensor([[True, True], [True, False], [True, False]])
 INPUTS = {"phrase_spans": SPANS, "phrase_mask": MASK}
 
 DECODERS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor]]] = {
-    "matching": (lambda: MatchingDecoder(8, 8, num_maps=3, summary_hidden_width=5), straightforward.match),
+    "matching": (lambda: matching(num_maps=3, hidden_width=5), straightforward.match),
     "answering": (
-        lambda: AnsweringDecoder(8, 8, 7, num_maps=2, summary_hidden_width=6, hidden_width=5),
+        lambda: answering(num_maps=2, hidden_width=6, classifier_width=5),
         straightforward.answer,
     ),
     "grounding": (

@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vltool.models.decoders.summary import SummaryNetwork
+from vltool.models.decoders.summary import Summary
 from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
 from vltool.structures import JointState
 
 
 class AnsweringDecoder(nn.Module):
-    """MLP([v_I ; v_S]), one logit per answer, with its own summary network for each side.
+    """One logit per answer, from both summaries joined.
 
-    hidden_width: d of eq. 8; the text width unless given. num_maps: K of eq. 5. summary_hidden_width: hidden units of a
-    summary network; its side's width unless given.
+    classify: (N, summary.joined_width) -> (N, num_answers), as `Encoder.build_classifier` gives it.
     """
 
-    def __init__(
-        self,
-        text_width: int,
-        image_width: int,
-        num_answers: int,
-        *,
-        hidden_width: int | None = None,
-        num_maps: int = 4,
-        summary_hidden_width: int | None = None,
-        dropout: float = 0.3,
-    ) -> None:
+    def __init__(self, summary: Summary, classify: nn.Module) -> None:
         super().__init__()
-        self.summarize_regions, self.summarize_words = (
-            SummaryNetwork(width, hidden_width=summary_hidden_width, num_maps=num_maps, dropout=dropout)
-            for width in (image_width, text_width)
-        )
-        self.hidden = nn.Linear(image_width + text_width, hidden_width or text_width)
-        self.answers = nn.Linear(hidden_width or text_width, num_answers)
+        self.summary = summary
+        self.classify = classify
+
+    def forward(self, state: JointState, inputs: dict[str, Tensor]) -> Tensor:
+        """Logits (N, num_answers)."""
+        return self.classify(self.summary.joined(*self.summary(state)))
+
+    def attention(self, state: JointState) -> tuple[Tensor, Tensor] | None:
+        """Where the summary looks: (N, R) over regions and (N, T) over words; None if it has no attention."""
+        return self.summary.attention(state)
+
+
+class TwoLayers(nn.Module):
+    """The MLP of eq. 8: a hidden layer with ReLU and dropout, then one logit per answer."""
+
+    def __init__(self, width: int, num_outputs: int, *, hidden_width: int, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden_width)
+        self.answers = nn.Linear(hidden_width, num_outputs)
         self.dropout = Dropout(dropout)
         glorot_(self.hidden)
         glorot_(self.answers)
 
-    def forward(self, state: JointState, inputs: dict[str, Tensor]) -> Tensor:
-        """Logits (N, num_answers)."""
-        regions = self.summarize_regions(state.image, state.region_mask)  # (N, image_width)
-        words = self.summarize_words(state.text, state.token_mask)  # (N, text_width)
-        hidden = F.relu(self.hidden(torch.cat([regions, words], dim=-1)))  # (N, d)
+    def forward(self, joined: Tensor) -> Tensor:
+        """(N, width) -> (N, num_outputs)."""
+        hidden = F.relu(self.hidden(joined))  # (N, d)
         return self.answers(self.dropout(hidden))
-
-    def attention(self, state: JointState) -> tuple[Tensor, Tensor]:
-        """Where the summaries look: (N, R) over regions and (N, T) over words."""
-        regions = self.summarize_regions.attention(state.image, state.region_mask)
-        return regions, self.summarize_words.attention(state.text, state.token_mask)

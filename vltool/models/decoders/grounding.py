@@ -20,12 +20,12 @@ class GroundingDecoder(nn.Module):
     def forward(self, state: JointState, inputs: dict[str, Tensor]) -> Tensor:
         """Logits (B, P, R).
 
-        inputs["phrase_spans"] (B, P, 2) long, [start, end) over tokens; inputs["phrase_mask"] (B, P) bool.
-        Every logit is finite. Those of padded phrases are 0; those of padded regions mean nothing, and it is
-        for the caller to leave them out (state.region_mask, which is the batch's).
+        inputs["phrase_spans"] (B, P, 2) long, [start, end) over the sentence's own tokens; inputs["phrase_mask"] (B, P)
+        bool. R: the picture's own regions. Every logit is finite. Those of padded phrases are 0; those of padded
+        regions mean nothing, and it is for the caller to leave them out by the batch's region_mask.
         """
-        phrases = phrase_features(state.text, inputs["phrase_spans"], inputs["phrase_mask"])  # (B, P, text_width)
-        return phrases @ self.compare(state.image).transpose(-1, -2)
+        phrases = phrase_features(state.words, inputs["phrase_spans"], inputs["phrase_mask"])  # (B, P, text_width)
+        return phrases @ self.compare(state.regions).transpose(-1, -2)
 
 
 def phrase_features(text: Tensor, spans: Tensor, mask: Tensor) -> Tensor:
