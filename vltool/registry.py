@@ -14,6 +14,17 @@ TASKS = {
     "caption_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
     "vqa": "vltool.tasks.vqa:VisualQuestionAnswering",
     "grounding": "vltool.tasks.grounding:VisualGrounding",
+    "visual_genome_qa": "vltool.tasks.visual_genome_qa:VisualGenomeQA",
+    "gqa": "vltool.tasks.gqa:Gqa",
+    "coco_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
+    "flickr30k_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
+    "refcoco": "vltool.tasks.referring_expressions:ReferringExpressions",
+    "refcoco_plus": "vltool.tasks.referring_expressions:ReferringExpressions",
+    "refcocog": "vltool.tasks.referring_expressions:ReferringExpressions",
+    "visual7w": "vltool.tasks.visual7w:Visual7W",
+    "guesswhat": "vltool.tasks.guesswhat:GuessWhat",
+    "nlvr2": "vltool.tasks.nlvr2:Nlvr2",
+    "snli_ve": "vltool.tasks.snli_ve:SnliVe",
 }
 ENCODERS = {
     "dense_coattention": "vltool.models.dense_coattention:DenseCoattentionEncoder",

@@ -151,11 +151,9 @@ def time_tokens(sentences: Sequence[str]) -> float:
 
 
 def _teach(task: Task[Any], examples: Sequence[Example]) -> None:
-    from vltool.metrics.answer_words import normalize_answer
-
     found = task.answers(examples)
     if found:
-        task.learn_answers(AnswerPool.build(found, threshold=0, normalize=normalize_answer))
+        task.learn_answers(AnswerPool.build(found, threshold=0, normalize=task.normalize_answer))
 
 
 def _updater(config: RunConfig, model: JointModel, plan: TaskPlan, device: torch.device) -> Updater:

@@ -21,7 +21,6 @@ import numpy as np
 from vltool.config import TextConfig
 from vltool.errors import DataError
 from vltool.json_files import read_json, whole_file, write_json
-from vltool.metrics.answer_words import normalize_answer
 from vltool.tasks.prepare import SPLITS, PreparedTasks
 from vltool.text.glove import content_key, load_vectors
 from vltool.text.tokenizer import tokenize_all
@@ -84,7 +83,7 @@ def build_corpus(
                 found,
                 correct=task.correct_answers(training),
                 threshold=config.answer_threshold,
-                normalize=normalize_answer,
+                normalize=task.normalize_answer,
             )
     return Corpus(words, vectors, tokens, answers, coverage)
 

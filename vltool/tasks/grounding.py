@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 class VisualGrounding(Task[GroundedCaption]):
     main_metric = "recall@1"
+    chooses_regions = True
 
     @dataclass(frozen=True)
     class Options:
