@@ -202,14 +202,6 @@ def test_part_of_visual_genome_is_coco(content: Callable[[str], Any]) -> None:
         assert sizes[picture["coco_id"]] == (picture["width"], picture["height"])
 
 
-def test_boxes_are_those_of_the_scenes(content: Callable[[str], Any], scene_of: Callable[[int], Scene]) -> None:
-    boxes = content("boxes.json")
-    assert {name.split(":")[0] for name in boxes} == {"coco", "vg"}
-    for name, found in boxes.items():
-        scene = scene_of(int(name.split(":")[1]) % 2_300_000)
-        assert found == [[round(side, 2) for side in item.box] for item in scene.objects]
-
-
 def test_flickr30k_captions_are_the_entities_sentences(twelve_world: Path) -> None:
     lines = (twelve_world / "flickr30k/results_20130124.token").read_text().splitlines()
     number, sentence = re.fullmatch(r"(\d+)\.jpg#3\t(.+)", lines[3]).groups()  # type: ignore[union-attr]

@@ -9,11 +9,9 @@
     nlvr2/{train,dev,test1}.json, images/{train/0,dev,test1}/…-img0.png
     snli_ve/snli_ve_{train,dev,test}.jsonl   flickr30k/results_20130124.token
     conceptual_captions/{Train_GCC-training,Validation_GCC-1.1.0-Validation}.tsv, {training,validation}/000000000.jpg …
-    boxes.json, TWELVE.md, and twelve.json once all is written
+    TWELVE.md, and twelve.json once all is written
 
 Which pictures are whose: `splits.py`. Visual Genome has no official split of its questions; the three lists are one.
-`boxes.json` holds the boxes that the pointing tasks give, under the pictures' canonical ids, for
-`vltool extract-features --recipe given-boxes --boxes boxes.json --box-format xyxy`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,11 +38,11 @@ from vltool.world.twelve.splits import TwelveSplits, plan_twelve_splits
 from vltool.world.twelve.visual_genome_records import visual_genome_id
 
 GENERATOR_VERSION = 1  # raise it whenever the same arguments give other bytes
-GQA_A_PICTURE = 6
-VISUAL_GENOME_A_PICTURE = 5
+GQA_A_PICTURE = 8
+VISUAL_GENOME_A_PICTURE = 6
 VISUAL7W_A_PICTURE = 4
 GAMES_A_PICTURE = 3
-SENTENCES_AN_NLVR2_SET = 12
+SENTENCES_AN_NLVR2_SET = 16
 HYPOTHESES_A_PICTURE = 6
 
 _README = """# The further datasets of 12-in-1
@@ -85,7 +83,6 @@ def write_twelve(out: Path, arguments: WorldArguments, progress: _Progress = Non
         "snli_ve": writer.snli_ve(),
         "conceptual_captions": writer.conceptual_captions(),
     }
-    writer.boxes()
     write_text(out / "TWELVE.md", _README)
     write_json(out / "twelve.json", {**made_with, "counts": counts})
     return {**counts, "up_to_date": False}
@@ -232,17 +229,6 @@ class _Writer:
             captions = [write_captions(scene)[0] for scene in self._of(numbers)]
             write_text(self.out / "conceptual_captions" / names[split], conceptual_captions.captions_file(captions))
         return {split: len(numbers) for split, numbers in self.splits.conceptual_captions.items()}
-
-    def boxes(self) -> None:
-        names = {number: f"coco:{number}" for number in self.subset_of}
-        names |= {number: f"vg:{visual_genome_id(number)}" for number in self.splits.own["visual_genome"]}
-        write_json(
-            self.out / "boxes.json",
-            {
-                name: [[round(side, 2) for side in item.box] for item in self.scenes[number].objects]
-                for number, name in sorted(names.items())
-            },
-        )
 
     def _of(self, numbers: Iterable[int]) -> list[Scene]:
         return [self.scenes[number] for number in numbers]
