@@ -73,17 +73,25 @@ class WorldConfig:
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids."""
+    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids.
+
+    vg_images: Visual Genome's image_data.json, by which its pictures that are COCO's get their coco: ids.
+    """
 
     images: tuple[str, ...]
     image_id: str = "file:{stem}"
+    vg_images: str = ""
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """The store of region features, and how it is made when `extract` names pictures."""
+    """The store of region features, and how it is made when `extract` names pictures.
+
+    given_store: features of the boxes that datasets give (referring expressions, pointing), from the same pictures.
+    """
 
     store: str = "{out}/features.lmdb"
+    given_store: str = ""
     extract: tuple[ImagesConfig, ...] = ()
     backend: Literal["auto", "builtin", "detectron2"] = "auto"
     config_file: str = ""
@@ -279,6 +287,12 @@ def dump(config: RunConfig) -> dict[str, Any]:
         del plain["splits"]["exclude"]
     if plain["world"] and not plain["world"]["twelve"]:
         del plain["world"]["twelve"]
+    for part, key in (
+        (plain["features"], "given_store"),
+        *((item, "vg_images") for item in plain["features"]["extract"]),
+    ):
+        if not part[key]:
+            del part[key]
     for task in plain["tasks"].values():
         for source in (source for split in ("train", "val", "test") for source in task[split]):
             if not source["expect"]:
@@ -345,9 +359,12 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from (("out", config.out), ("data", config.data))
     yield "world.out", config.world.out if config.world else ""
     features, training = config.features, config.training
-    yield from ((f"features.{name}", getattr(features, name)) for name in ("store", "config_file", "weights"))
+    yield from (
+        (f"features.{name}", getattr(features, name)) for name in ("store", "given_store", "config_file", "weights")
+    )
     for k, images in enumerate(features.extract):
         yield from ((f"features.extract.{k}.images", path) for path in images.images)
+        yield f"features.extract.{k}.vg_images", images.vg_images
     yield "text.glove", config.text.glove
     yield from (("training.plan", training.plan), ("training.init_from", training.init_from))
     yield "splits.exclude", config.splits.exclude if isinstance(config.splits.exclude, str) else ""

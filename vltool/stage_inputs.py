@@ -34,8 +34,10 @@ def part_of(*names: str) -> Reads:
 
 def reads_pictures(config: RunConfig) -> dict[str, Any]:
     """The pictures to extract, and how."""
-    pictures = [Path(path) for source in config.features.extract for path in source.images]
-    return {"features": dump(config)["features"], "files": file_stamps(pictures)}
+    paths = [Path(path) for source in config.features.extract for path in source.images]
+    paths += [Path(source.vg_images) for source in config.features.extract if source.vg_images]
+    given = {"text": reads_text(config)} if config.features.given_store else {}  # the boxes stand in the tasks' files
+    return {"features": dump(config)["features"], "files": file_stamps(paths), **given}
 
 
 def reads_text(config: RunConfig) -> dict[str, Any]:
@@ -50,8 +52,8 @@ def reads_text(config: RunConfig) -> dict[str, Any]:
 
 def reads_features(config: RunConfig) -> dict[str, Any]:
     """The store, whoever has filled it, and the settings of every training."""
-    store = Path(config.features.store)
-    files = [stamp for stamp in file_stamps([store]) if "lock" not in Path(stamp[0]).name]  # readers touch the lock
+    stores = [Path(path) for path in (config.features.store, config.features.given_store) if path]
+    files = [stamp for stamp in file_stamps(stores) if "lock" not in Path(stamp[0]).name]  # readers touch the lock
     return {**part_of("search", "encoder", "training")(config), "store": files}
 
 

@@ -90,6 +90,8 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Region features of every named picture into the run's store."""
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract
+    from vltool.splits.identity import visual_genome_aliases
+    from vltool.tasks.given_boxes import given_boxes
 
     settings = config.features
     detector = load_detector(
@@ -101,25 +103,31 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     )
     listener.say(f"detector {detector.name}, {detector.feature_dim}-d features, recipe {settings.recipe}")
     counts: dict[str, Any] = {"images": 0, "stored": 0, "skipped": 0, "failed": 0, "regions": 0, "failures": ""}
-    for source in settings.extract:
-        result = extract(
-            list(source.images),
-            settings.store,
-            detector=detector,
-            image_id_pattern=source.image_id,
-            **settings.selection,
-            workers=settings.workers,
-            on_error=settings.on_error,
-            progress=lambda done, total: listener.progress("extracting region features", done, total),
-        )
-        for name in ("images", "stored", "skipped", "failed", "regions"):
-            counts[name] += getattr(result, name)
-        counts["failures"] = str(result.failures or counts["failures"])
+    passes: list[tuple[str, dict[str, Any]]] = [(settings.store, settings.selection)]
+    for store, selection in passes:
+        for source in settings.extract:
+            result = extract(
+                list(source.images),
+                store,
+                detector=detector,
+                image_id_pattern=source.image_id,
+                aliases=visual_genome_aliases(source.vg_images) if source.vg_images else None,
+                **selection,
+                workers=settings.workers,
+                on_error=settings.on_error,
+                progress=lambda done, total: listener.progress("extracting region features", done, total),
+            )
+            for name in ("images", "stored", "skipped", "failed", "regions"):
+                counts[name] += getattr(result, name)
+            counts["failures"] = str(result.failures or counts["failures"])
+        if settings.given_store and len(passes) == 1:  # the frame of given boxes is known when all else is stored
+            boxes = given_boxes(config)
+            passes.append((settings.given_store, {"recipe": "given-boxes", "boxes": boxes, "only_with_boxes": True}))
     listener.say(
         f"{counts['images']:,} pictures: {counts['stored']:,} stored, {counts['skipped']:,} were there, "
         f"{counts['failed']:,} failed" + (f" (listed in {counts['failures']})" if counts["failed"] else "")
     )
-    return {**counts, "outputs": [settings.store]}
+    return {**counts, "outputs": [store for store, _ in passes]}
 
 
 def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:

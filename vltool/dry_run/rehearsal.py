@@ -18,7 +18,7 @@ import torch
 from vltool.config import RunConfig
 from vltool.dry_run.memory import peak_bytes, restart_peak
 from vltool.dry_run.pictures import Pictures
-from vltool.dry_run.stand_in import RandomRegions, random_token_ids, sentences_of, some_of
+from vltool.dry_run.stand_in import RandomGiven, RandomRegions, random_token_ids, sentences_of, some_of
 from vltool.evaluation.pair_scores import score_all_pairs
 from vltool.features.extract import extract
 from vltool.models.joint_model import JointModel
@@ -88,14 +88,15 @@ def time_updates(
     examples = some_of(prepared.examples[plan.task]["train"], count)
     _teach(task, examples)
     tokens = dict(zip(sentences_of(examples), map(tuple, tokenize_all(sentences_of(examples))), strict=True))
-    batching = Batching(
-        RandomRegions(feature_dim, region_counts, config.features.dtype), tokens, random_token_ids(tokens, NUM_WORDS)
-    )
+    regions = RandomRegions(feature_dim, region_counts, config.features.dtype)
+    given = RandomGiven(regions, task, examples)
+    batching = Batching(regions, tokens, random_token_ids(tokens, NUM_WORDS), given=given)
     vectors = np.zeros((NUM_WORDS, vector_width), np.float32)
     model = build_network(
         config.encoder, {plan.task: task}, {plan.task: plan.level}, vectors=vectors, feature_dim=feature_dim, seed=0
     ).to(device)
     updater = _updater(config, model, plan, device)
+    task.prepare_training(examples, batching.regions)
     batch = batching.training_batch(task, examples, np.random.default_rng(0)).to(device)
     held = restart_peak(device)
     updater.update(task, batch)  # the first one makes gradients and Adam's state

@@ -13,7 +13,9 @@ import numpy as np
 
 from vltool.config import RunConfig, SourceConfig, SplitsConfig
 from vltool.structures import Example, ImageId, RegionFeatures
+from vltool.tasks.given_boxes import boxes_to_pool
 from vltool.tasks.prepare import PreparedTasks, prepare_tasks
+from vltool.tasks.task import Task
 
 NUM_PICTURES = 60
 _KARPATHY = SourceConfig("karpathy", {"dataset": "dataset_coco.json"}, split="train")
@@ -74,6 +76,30 @@ class RandomRegions:
         count = self._counts[place % len(self._counts)]
         side = int(2 * _BOX_PX)
         return RegionFeatures(image_id, self._features[:count], self._boxes[:count], height=side, width=side)
+
+    @contextmanager
+    def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:
+        yield self.get
+
+
+class RandomGiven:
+    """Features of given boxes: those of `RandomRegions` again and again."""
+
+    def __init__(self, regions: RandomRegions, task: Task[Any], examples: Sequence[Example]):
+        self._regions = regions
+        wanted = (
+            (task.name, example.rows[0][0], given)
+            for example in examples
+            for training in (True, False)
+            if (given := task.given_boxes(example, training=training)) is not None
+        )
+        side = int(2 * _BOX_PX)
+        self._boxes = boxes_to_pool(wanted, lambda image_id: (side, side))
+
+    def get(self, image_id: ImageId) -> RegionFeatures:
+        found, boxes = self._regions.get(image_id), self._boxes[image_id]
+        features = np.resize(found.features, (len(boxes), found.features.shape[1]))
+        return RegionFeatures(image_id, features, boxes, height=found.height, width=found.width)
 
     @contextmanager
     def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:

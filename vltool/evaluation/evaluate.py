@@ -27,7 +27,7 @@ class Evaluation:
     """Scores in percent, none where the answers are secret; predictions as in a submission.
 
     items: the same scores item by item. Where all pairs count: pair_scores (images, captions), and `gold`, whose
-    caption_image says the row of each caption's picture.
+    caption_image says the row of each caption's picture. submission: (suffix, text), where it is no JSON list.
     """
 
     scores: Scores
@@ -35,6 +35,7 @@ class Evaluation:
     items: ItemScores | None = None
     pair_scores: np.ndarray | None = None
     gold: dict[str, Any] | None = None
+    submission: tuple[str, str] | None = None
 
 
 @torch.inference_mode()
@@ -76,7 +77,7 @@ def evaluate(
         metric, *others = processes.gather(metric)
         for other in others:
             metric.extend(other)
-    return Evaluation(metric.compute(), metric.predictions(), metric.items())
+    return Evaluation(metric.compute(), metric.predictions(), metric.items(), submission=metric.submission())
 
 
 def _evaluate_pairs(

@@ -21,6 +21,7 @@ from vltool.features.header import make_header
 from vltool.features.sources import Picture, find_images, name_pictures, parse_shard, shard_of
 from vltool.features.store import MAX_KEY_BYTES, RegionStore
 from vltool.features.worker import Setup
+from vltool.structures import ImageId
 
 __all__ = ["ExtractionResult", "extract", "parse_shard"]
 
@@ -53,7 +54,9 @@ def extract(
     detector: Detector | Callable[[], Detector],
     recipe: str = "bottom-up",
     image_id_pattern: str = "file:{stem}",
+    aliases: Mapping[ImageId, ImageId] | None = None,
     boxes: Mapping[str, np.ndarray] | None = None,
+    only_with_boxes: bool = False,
     min_boxes: int = 10,
     max_boxes: int = 100,
     score_threshold: float = 0.2,
@@ -68,7 +71,9 @@ def extract(
     """Region features of images into the store at `store_path`; pictures that it holds already are skipped.
 
     sources: image files, folders, `@list.txt`. detector: or a function that loads one, called when all else is checked.
-    boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`.
+    aliases: ids under which pictures are known better (vg: → coco:).
+    boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`. only_with_boxes: other pictures are left out,
+    instead of failing.
     workers: processes; 0 is one a core, or this one alone on a GPU; 1 none but this one.
     batch_size: pictures of one size that go through the network together, in this process; 0 is 1, or 8 on a GPU.
     progress(done, total) is called after every picture.
@@ -79,7 +84,10 @@ def extract(
     started = time.monotonic()
     rule = Recipe(recipe, min_boxes, max_boxes, score_threshold, nms_threshold)
     check_options(recipe, boxes, on_error, workers, batch_size)
-    pictures = shard_of(name_pictures(find_images(sources), image_id_pattern), shard)
+    pictures = name_pictures(find_images(sources), image_id_pattern, aliases)
+    if only_with_boxes:
+        pictures = [picture for picture in pictures if picture.image_id in (boxes or {})]
+    pictures = shard_of(pictures, shard)
     detector = detector() if callable(detector) else detector
     header = store_header(detector, rule, dtype)
     counts = {"stored": 0, "skipped": 0, "failed": 0, "regions": 0}

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vltool.config import RunConfig
 from vltool.errors import DataError
+from vltool.features.store import RegionStore
 from vltool.structures import ImageId, RegionFeatures
-from vltool.tasks.prepare import PreparedTasks
+from vltool.tasks.prepare import PreparedTasks, prepare_tasks
 
 TOLERANCE_PX = 0.01
 Size = tuple[int, int]
@@ -52,6 +54,22 @@ def wanted_boxes(prepared: PreparedTasks) -> Iterator[tuple[str, ImageId, GivenB
                 given = task.given_boxes(example, training=split == "train")
                 if given is not None:
                     yield name, example.rows[0][0], given
+
+
+def given_boxes(config: RunConfig) -> dict[str, np.ndarray]:
+    """(G, 4) boxes of every picture of a run's store that a task wants features of, by image id. See `boxes_to_pool`.
+
+    Raises StoreError without a store: boxes are put into the frame of the pictures that it holds.
+    """
+    with RegionStore.open(config.features.store) as store:
+
+        def size_of(image_id: ImageId) -> Size | None:
+            if image_id not in store:
+                return None
+            regions = store.get(image_id)
+            return regions.height, regions.width
+
+        return boxes_to_pool(wanted_boxes(prepare_tasks(config)), size_of)
 
 
 def boxes_to_pool(

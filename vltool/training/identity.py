@@ -34,6 +34,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "loss_weights": {task.task: inputs.config.tasks[task.task].loss_weight for task in plan.tasks},
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
+        **({"given": inputs.given.header["fingerprint"]} if inputs.given else {}),
         "words": _digest(list(inputs.corpus.words)),
         "num_examples": len(ids),
         "examples": _digest(ids),

@@ -77,7 +77,7 @@ def score_checkpoint(
         evaluation = inputs.evaluate(model, name, split, progress=progress)
         task.check_predictions(split, evaluation.predictions)
         ignorance = task.ignorance(examples[split], examples["train"], batching.row_of)
-        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), task.rules())
+        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), inputs.rules(name))
     return found
 
 
