@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError
-from vltool.registry import ENCODERS, READERS, TASKS
+from vltool.registry import DETECTORS, ENCODERS, READERS, TASKS
 from vltool.search_config import BudgetConfig, GridConfig, HalvingConfig, SearchConfig  # noqa: F401 - for _inner
 from vltool.yaml_files import apply_override, read_layers
 
@@ -93,7 +93,7 @@ class FeaturesConfig:
     store: str = "{out}/features.lmdb"
     given_store: str = ""
     extract: tuple[ImagesConfig, ...] = ()
-    backend: Literal["auto", "builtin", "detectron2"] = "auto"
+    backend: str = "auto"
     config_file: str = ""
     weights: str = ""
     recipe: Literal["bottom-up", "bottom-up-36", "detections"] = "bottom-up"
@@ -211,9 +211,13 @@ class CombinationsConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How a checkpoint is scored. batch_size: examples at once; it changes the speed, never a score."""
+    """How a checkpoint is scored: how fast, never what comes out.
+
+    batch_size: examples at once. jobs: processes that score pairs (0: one a GPU where there are several, else one).
+    """
 
     batch_size: AtLeastOne = 256
+    jobs: Count = 0
 
 
 @dataclass(frozen=True)
@@ -385,6 +389,9 @@ def _check_names(config: RunConfig, where: str) -> None:
         raise ConfigError(f"{where}: 'tasks' is empty; known tasks: {', '.join(sorted(TASKS))}")
     if config.encoder.name not in ENCODERS:
         raise ConfigError(f"{where}: unknown encoder {config.encoder.name!r}; known: {', '.join(sorted(ENCODERS))}")
+    if config.features.backend != "auto" and config.features.backend not in DETECTORS:
+        known = ", ".join(("auto", *sorted(DETECTORS)))
+        raise ConfigError(f"{where}: unknown features.backend {config.features.backend!r}; known: {known}")
     for name, task in config.tasks.items():
         if (task.type or name) not in TASKS:
             raise ConfigError(f"{where}: unknown task {task.type or name!r}; known: {', '.join(sorted(TASKS))}")

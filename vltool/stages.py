@@ -307,7 +307,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     from vltool.evaluation.prediction_files import write_predictions
     from vltool.search.grid import with_settings
     from vltool.search.plan import as_chosen, chosen_settings, load_chosen
-    from vltool.training.scoring import contamination_of, evaluation_record, score_checkpoint
+    from vltool.training.scoring import contamination_of, evaluation_record, forget_parts, score_checkpoint
 
     alone = {name: with_settings(config, chosen_settings(config, name)) for name in config.tasks}
     config = as_chosen(config, list(config.tasks))
@@ -332,7 +332,15 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             show = lambda done, total, name=name: listener.progress(f"scoring {name}", done, total)  # noqa: E731
             own = own_inputs.get(parts[name].splits.protocol, inputs)
             own = own if model == "joint" else replace(inputs, config=alone[name])
-            scored |= score_checkpoint(own, path, tasks=[name], split="test", allow_contaminated=marked, progress=show)
+            scored |= score_checkpoint(
+                own,
+                path,
+                tasks=[name],
+                split="test",
+                allow_contaminated=marked,
+                parts=config.out_dir / "eval" / f"{model}-test",
+                progress=show,
+            )
         record = evaluation_record(model, "test", inputs, checkpoints, scored)
         files = {}
         summary["contamination"][model] = contamination_of(scored)
@@ -342,6 +350,7 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
             summary["test"][name]["ignorance"] = found.ignorance
         record["predictions"] = {name: paths["predictions"] for name, paths in files.items()}
         write_json(config.out_dir / "eval" / f"{model}-test.json", {**record, "files": files})
+        forget_parts(scored)
     return {**summary, "outputs": [str(config.out_dir / "eval" / f"{model}-test.json") for model in models]}
 
 

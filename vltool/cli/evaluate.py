@@ -25,25 +25,39 @@ def command(
         bool, typer.Option("--allow-contaminated", help="Score pictures that trained the checkpoint, and say so.")
     ] = False,
     precision: Precision = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that score pairs (evaluation.jobs); 0: one a GPU where there are several."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score a checkpoint; refuses a split whose pictures trained it. Leaves eval-SPLIT.json beside the checkpoint
     (of a checkpoint that is not the last one, eval-NAME-SPLIT.json).
 
     The predictions lie beside it, in a folder of that name. Questions whose answers are secret are predicted, for
-    EvalAI.
+    EvalAI. Scoring all pairs of pictures and captions goes on where it was broken off.
     """
     from vltool.config import from_dict
     from vltool.evaluation.prediction_files import write_predictions
     from vltool.pipeline import write_json
     from vltool.training import checkpoint as checkpoints
     from vltool.training.inputs import load_inputs
-    from vltool.training.scoring import bootstrap_of, contamination_of, evaluation_record, score_checkpoint
+    from vltool.training.scoring import (
+        bootstrap_of,
+        contamination_of,
+        evaluation_record,
+        forget_parts,
+        score_checkpoint,
+    )
 
     saved = checkpoints.load(checkpoint)
     config = from_dict(saved.run["config"], where=str(checkpoint))
+    if jobs is not None:
+        config = replace(config, evaluation=replace(config.evaluation, jobs=jobs))
     if precision:
         config = replace(config, training=replace(config.training, precision=precision))
+    name = "eval" if checkpoint.name == "checkpoint" else f"eval-{checkpoint.name}"
+    folder = checkpoint.parent / f"{name}-{split}"
     with Console() as console:
         inputs = load_inputs(config)
         scored = score_checkpoint(
@@ -52,15 +66,15 @@ def command(
             tasks=tasks,
             split=split,
             allow_contaminated=allow_contaminated,
+            parts=folder,
             progress=lambda done, total: console.progress("scoring", done, total),
         )
-    name = "eval" if checkpoint.name == "checkpoint" else f"eval-{checkpoint.name}"
-    folder = checkpoint.parent / f"{name}-{split}"
     files = {name: write_predictions(item.evaluation, folder, name) for name, item in scored.items()}
     intervals = bootstrap_of(scored, draws=bootstrap, seed=seed)
     record = evaluation_record(checkpoint.parent.name, split, inputs, dict.fromkeys(scored, str(checkpoint)), scored)
     record |= {**intervals, "files": files, "config": saved.run["config"]}
     write_json(checkpoint.parent / f"{name}-{split}.json", record)
+    forget_parts(scored)
     found: dict[str, Any] = {name: item.evaluation.scores for name, item in scored.items()}
     if json:
         facts = {"checkpoint": str(checkpoint), "split": split, "protocol": config.splits.protocol}

@@ -9,12 +9,20 @@ import typer
 
 from vltool.cli.console import Console, print_json, print_lines
 from vltool.cli.options import Json
+from vltool.registry import DETECTORS
 
 
 def command(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Image files, folders, or @list.txt.")],
     out: Annotated[Path, typer.Option("--out", metavar="STORE", help="The store to write or go on with.")],
-    backend: Annotated[Literal["auto", "builtin", "detectron2"], typer.Option(help="Who runs the network.")] = "auto",
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|builtin|detectron2|NAME",
+            help="Who runs the network; NAME: another package's detector.",
+            autocompletion=lambda: ["auto", *DETECTORS],
+        ),
+    ] = "auto",
     config_file: Annotated[
         Path | None, typer.Option(help="A detectron2 YAML file (default: the world detector).")
     ] = None,

@@ -22,3 +22,6 @@ Bootstrap = Annotated[
     int, typer.Option(min=0, help="Resamples of the test set for 95 % intervals, 1000 for instance; 0: no intervals.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of the resamples: the same seed gives the same intervals.")]
+RayAddress = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="A running Ray cluster; without it one is started here.")
+]

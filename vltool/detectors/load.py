@@ -12,16 +12,12 @@ from typing import Any
 from vltool.detectors.detector import Detector
 from vltool.detectors.names import NAMES_FILE, names_beside
 from vltool.errors import CheckpointError, ConfigError
-from vltool.registry import resolve
+from vltool.registry import DETECTORS, resolve
 
 HOW_TO_GET_DETECTRON2 = (
     "It is optional. It has no wheels: fetch its source (github.com/facebookresearch/detectron2) and run: "
     "pip install --no-build-isolation ./detectron2"
 )
-BACKENDS = {
-    "builtin": "vltool.detectors.faster_rcnn.detector:load_builtin",
-    "detectron2": "vltool.detectors.detectron2:load_detectron2",
-}
 
 
 def load_detector(
@@ -38,7 +34,8 @@ def load_detector(
     """A detector ready to run; without files, the small one that was trained on the generated world.
 
     backend: "builtin", "detectron2", or "auto": detectron2 where it can be imported and runs this detector, else the
-    built-in runner. say: is told which one runs, and why.
+    built-in runner; or the name of another package's detector (docs/adding_a_detector.md), which gets the files as they
+    are given. say: is told which one runs, and why.
     config_file, weights: detectron2's YAML (or maskrcnn-benchmark's, for VinVL) and `.pth`, `.pkl` or
     `.safetensors`. Without weights, the local file that MODEL.WEIGHTS names. names_file: class and attribute names
     (default: `classes.json`, or Visual Genome's published lists, beside the weights, if there).
@@ -47,8 +44,12 @@ def load_detector(
     last digits, of which a hundred layers of random weights can make 1e-4. None: where res5 is the head, as there most
     is won, and for the world detector.
     """
-    if backend != "auto" and backend not in BACKENDS:
-        raise ConfigError(f"--backend {backend!r}: choose auto, {', '.join(BACKENDS)}")
+    if backend != "auto" and backend not in DETECTORS:
+        raise ConfigError(f"--backend {backend!r}: choose auto, {', '.join(DETECTORS)}")
+    if backend in DETECTORS.givers():
+        say(f"backend {backend} of {DETECTORS.givers()[backend]}, as asked for")
+        files = {"config_file": config_file, "weights": weights, "names_file": names_file}
+        return load_foreign(backend, **files, precision=precision, device=choose_device(device))
     if config_file is None and weights is not None:
         raise ConfigError(f"--weights {weights} without --config-file: name the detectron2 YAML file of these weights")
     if config_file is None:
@@ -70,7 +71,18 @@ def load_detector(
     if reason:
         raise ConfigError(f"--backend detectron2: {reason}. {HOW_TO_GET_DETECTRON2}")
     say(f"backend {backend}, as asked for")
-    return resolve(BACKENDS, backend, kind="detector backend")(*options)
+    return resolve(DETECTORS, backend, kind="detector")(*options)
+
+
+def load_foreign(backend: str, **options: Any) -> Detector:
+    """The detector of another package's entry point. Raises ConfigError where it goes by another name."""
+    detector: Detector = resolve(DETECTORS, backend, kind="detector")(**options)
+    if detector.backend != backend:  # stores remember it, and load the detector again by it
+        raise ConfigError(
+            f"detector {backend!r} of {DETECTORS.givers()[backend]}: its `backend` is {detector.backend!r}; "
+            "that must be the name of its entry point"
+        )
+    return detector
 
 
 def load_by_choice(options: tuple[Any, ...], *, precision: str, say: Callable[[str], None]) -> Detector:
@@ -80,14 +92,14 @@ def load_by_choice(options: tuple[Any, ...], *, precision: str, say: Callable[[s
         reason = "detectron2 computes in float32 only"
     if not reason:
         try:
-            detector = resolve(BACKENDS, "detectron2", kind="detector backend")(*options)
+            detector = resolve(DETECTORS, "detectron2", kind="detector")(*options)
         except (ConfigError, CheckpointError) as error:
             reason = f"detectron2 cannot run this detector: {error}"
         else:
             say("backend detectron2: it is installed and runs this detector")
             return detector
     say(f"backend builtin: {reason}")
-    return resolve(BACKENDS, "builtin", kind="detector backend")(*options)
+    return resolve(DETECTORS, "builtin", kind="detector")(*options)
 
 
 def why_no_detectron2() -> str:

@@ -17,6 +17,7 @@ from vltool.features.extract import store_header
 from vltool.features.header import check_same_origin
 from vltool.features.sources import Picture, find_images, name_pictures
 from vltool.features.store import RegionStore
+from vltool.registry import DETECTORS
 from vltool.splits.identity import visual_genome_aliases
 from vltool.structures import ImageId
 from vltool.tasks.given_boxes import wanted_boxes
@@ -100,7 +101,8 @@ def _examine_detector(settings: FeaturesConfig, findings: Findings, found: Pictu
         )
     if missing:
         return
-    file = settings.weights or settings.config_file or "the world detector"
+    own = settings.backend in ("auto", *DETECTORS.own)
+    file = settings.weights or settings.config_file or ("the world detector" if own else settings.backend)
     with findings.collecting(STAGE, file, todo="Fetch configuration and weights of one detector (docs/detectors.md)"):
         found.detector = detector = load_detector(
             backend=settings.backend,

@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from vltool.errors import VltoolError
+
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
+
+
+class LostJob(VltoolError):
+    """The process or machine that ran a job is gone, each time that it was tried."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any
 
-from vltool.engines.engine import Done, JobT, ResultT
-from vltool.errors import VltoolError
+from vltool.engines.engine import Done, JobT, LostJob, ResultT
 
 
 def num_cores() -> int:
@@ -41,7 +40,7 @@ class LocalEngine:
         """Results as they come; an error of a job is given with it.
 
         A process that dies takes the others with it: their jobs are run again one at a time, and the one whose
-        process dies again alone is given with a VltoolError.
+        process dies again alone is given with a LostJob.
         """
         waiting = jobs if isinstance(jobs, deque) else deque(jobs)
         places = self.num_jobs if isinstance(jobs, deque) else max(1, min(self.num_jobs, len(jobs)))
@@ -71,7 +70,7 @@ def _run_in(
             error = future.exception()
             yield Done(running.pop(future), None if error else future.result(), error)
         if died and len(running) == 1:
-            yield Done(running.popitem()[1], None, VltoolError(DIED))
+            yield Done(running.popitem()[1], None, LostJob(DIED))
         if died:
             suspects.extendleft(reversed(running.values()))
             return

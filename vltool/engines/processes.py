@@ -98,6 +98,11 @@ def is_one_of_many() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def is_started_by_another() -> bool:
+    """Whether a process was started by one that has read the command before: with others, or alone on another node."""
+    return is_one_of_many() or LAUNCHED in os.environ
+
+
 @contextmanager
 def join(device: str) -> Iterator[Processes]:
     """The processes started together with this one, until the block ends; ALONE if there are none.
@@ -105,14 +110,14 @@ def join(device: str) -> Iterator[Processes]:
     device: of the configuration. Gradients travel by nccl between GPUs, one a process, and by gloo between CPUs.
     Raises ConfigError if there are too few GPUs. A launched process that others have left ends with code LOST.
     """
+    launched = LAUNCHED in os.environ
+    if launched:
+        threading.Thread(target=_end_with, args=(int(os.environ[LAUNCHED]),), daemon=True).start()
     if not is_one_of_many():
         yield ALONE
         return
     import torch.distributed as distributed
 
-    launched = LAUNCHED in os.environ
-    if launched:
-        threading.Thread(target=_end_with, args=(int(os.environ[LAUNCHED]),), daemon=True).start()
     missing = [name for name in _VARIABLES if name not in os.environ]
     if missing:
         raise ConfigError(f"WORLD_SIZE is set, but {missing[0]} is not. Start with torchrun, or unset WORLD_SIZE")

@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster: a running one by its address, or one started here for the time. The only import of ray.
+"""Jobs on a Ray cluster: a running one by its address, or one started here for the time. The only imports of ray.
 
 A job whose node or process is lost is run again elsewhere. The nodes need this package, and the run's folders at the
 same paths: results, checkpoints and features lie there.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from vltool.engines.engine import Done, JobT, ResultT
+from vltool.engines.engine import Done, JobT, LostJob, ResultT
 from vltool.engines.local import num_cores
 from vltool.errors import ConfigError, VltoolError
 
@@ -41,11 +41,11 @@ class RayEngine:
     def run(
         self, function: Callable[[JobT], ResultT], jobs: Sequence[JobT] | deque[JobT]
     ) -> Iterator[Done[JobT, ResultT]]:
-        """Results as they come. An error of a job is given with it; VltoolError if it was lost too often."""
+        """Results as they come. An error of a job is given with it; LostJob if it was lost too often."""
         waiting = jobs if isinstance(jobs, deque) else deque(jobs)
         if not waiting:
             return
-        with _cluster(self.address) as ray:
+        with cluster(self.address, num_cpus=self.num_jobs * self.num_threads) as ray:
             self._check_room(ray)
             remote = ray.remote(num_cpus=self.num_threads, num_gpus=self.gpus_per_job, max_retries=RETRIES)(_run_job)
             running: dict[Any, JobT] = {}
@@ -71,8 +71,11 @@ class RayEngine:
 
 
 @contextmanager
-def _cluster(address: str) -> Iterator[Any]:
-    """ray, connected; disconnected afterwards, and ended if it was started here. Nothing is asked of the network."""
+def cluster(address: str, *, num_cpus: int = 0) -> Iterator[Any]:
+    """ray, connected; disconnected afterwards, and ended if it was started here. Nothing is asked of the network.
+
+    num_cpus: for how many a cluster started here has room; it may be more than there are, which then share them.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -80,7 +83,8 @@ def _cluster(address: str) -> Iterator[Any]:
         raise ConfigError("--engine ray needs the package ray. Install it: pip install 'vltool[ray]'") from None
     _check_answers(address)
     handler = signal.getsignal(signal.SIGTERM)  # Ray sets its own, and leaves it there
-    here: dict[str, Any] = {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    places = max(num_cpus, num_cores())
+    here: dict[str, Any] = {"num_cpus": places, "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         ray.init(
             address=address or "local",
@@ -96,6 +100,13 @@ def _cluster(address: str) -> Iterator[Any]:
         ray.shutdown()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
+
+
+def address_of_this_node() -> str:
+    """The IP address under which the other nodes of the cluster find the one that this process runs on."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())
 
 
 def _check_answers(address: str) -> None:
@@ -132,4 +143,4 @@ def _done(ray: Any, job: JobT, reference: Any) -> Done[JobT, Any]:
         return Done(job, None, error.cause)
     except ray.exceptions.RayError as error:
         lost = f"the node or process that ran it was lost {RETRIES + 1} times ({type(error).__name__}): {error}"
-        return Done(job, None, VltoolError(lost))
+        return Done(job, None, LostJob(lost))

@@ -11,7 +11,9 @@ import torch
 
 from vltool.engines.processes import ALONE, Processes
 from vltool.errors import DataError
-from vltool.evaluation.pair_scores import score_all_pairs
+from vltool.evaluation.pair_inputs import PairInputs
+from vltool.evaluation.pair_scorer import PairScorer
+from vltool.evaluation.pair_scores import score_tiles
 from vltool.metrics.item_scores import ItemScores
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in
@@ -20,6 +22,8 @@ from vltool.tasks.batching import Batching
 from vltool.tasks.task import Scores, Task
 
 Progress = Callable[[int, int], None]
+ScorePairs = Callable[..., np.ndarray]
+"""A `score_tiles`, perhaps with some of its arguments given: kept tiles, processes elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     processes: Processes = ALONE,
+    score_pairs: ScorePairs = score_tiles,
 ) -> Evaluation:
     """Score `model` on `examples`. progress(done, total) is called as it goes.
 
@@ -60,7 +65,7 @@ def evaluate(
         raise DataError(f"tasks.{task.name}: there is nothing to evaluate. Name sources for this split")
     model.eval()
     if task.scoring == "all_pairs":
-        return _evaluate_pairs(model, task, examples, batching, precision, device, progress, processes)
+        return _evaluate_pairs(model, task, examples, batching, precision, device, progress, processes, score_pairs)
     metric = task.new_metric()
     starts = range(0, len(examples), batch_size)
     own = processes.share_of(len(starts))
@@ -89,6 +94,7 @@ def _evaluate_pairs(
     device: torch.device | str,
     progress: Progress | None,
     processes: Processes,
+    score_pairs: ScorePairs,
 ) -> Evaluation:
     image_ids = tuple(dict.fromkeys(example.rows[0][0] for example in examples))
     place = {image_id: k for k, image_id in enumerate(image_ids)}
@@ -96,16 +102,12 @@ def _evaluate_pairs(
     own = processes.share_of(len(image_ids))
     scores = np.empty((0, len(examples)), np.float32)
     if own:
-        scores = score_all_pairs(
-            model,
-            task.name,
-            *batching.images(image_ids[own.start : own.stop]),
-            *batching.sentences([example.rows[0][1] for example in examples]),
-            device=device,
-            precision=precision,
-            progress=progress,
-        )
-    scores = np.concatenate(processes.gather(scores))
+        sentences = [example.rows[0][1] for example in examples]
+        inputs = PairInputs.of_batching(batching, image_ids[own.start : own.stop], sentences)
+        scorer = PairScorer(model, task.name, inputs, device=device, precision=precision)
+        scores = score_pairs(scorer, progress=progress)
+    if processes.size > 1:
+        scores = np.concatenate(processes.gather(scores))
     best = scores.argmax(axis=0)
     predictions = [
         {"caption_id": example.example_id, "best_image": image_ids[k]}

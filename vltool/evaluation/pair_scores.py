@@ -1,34 +1,50 @@
 """Scores of every image with every sentence, for retrieval.
 
-Every image and sentence is embedded once, the first level's projections are shared where the encoder can, and the
-pairs go through the rest of the network in blocks. Beside the score matrix, memory holds the prepared sentences, some
-images, and one block.
+The pairs are cut into tiles (`pair_inputs.py`), and each tile is scored by itself (`pair_scorer.py`), here or by the
+processes of an engine; tiles that are done may be kept on disk, so that a scoring that was killed goes on from them
+(`kept_tiles.py`). Beside the score matrix, memory holds one tile's images and sentences and one block of pairs, however
+many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vltool.models.encoder import Encoder, PreparedSide
+from vltool.engines.engine import Engine
+from vltool.evaluation.kept_tiles import KeptTiles
+from vltool.evaluation.pair_inputs import PairInputs, Tile, in_slices
+from vltool.evaluation.pair_scorer import PairScorer
 from vltool.models.joint_model import JointModel
-from vltool.models.precision import compute_in, resolve_precision
-
-EMBED_AT_ONCE = 256
-"""Images or sentences embedded in one go."""
 
 NUM_EXACT = 20
 """Best pairs of each image and sentence that are scored again: twice as many as Recall@10 looks at."""
 
-PAIRS_ON_CPU = 256
-"""Pairs scored at once on a CPU: what its caches like best, from width 192 to 1024."""
+SCORES_AT_ONCE = 4_000_000
+"""Scores looked through at once for the best pairs."""
 
-MEMORY_SHARE = 1 / 24
-"""Share of an accelerator's free memory that a block's joint state may take; a level holds some ten such at once."""
+Progress = Callable[[int, int], None]
+OpenScorer = Callable[[], PairScorer]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Processes that score tiles. open_scorer: can be sent to them, and gives each the scorer, or one like it."""
+
+    engine: Engine
+    open_scorer: OpenScorer
+
+
+@dataclass(frozen=True)
+class TileJob:
+    """A tile to score; with pairs (N, 2), rows and columns in the tile, only those, in float32."""
+
+    tile: Tile
+    pairs: np.ndarray | None = None
 
 
 def score_all_pairs(
@@ -44,7 +60,7 @@ def score_all_pairs(
     precision: str = "auto",
     num_exact: int = NUM_EXACT,
     block_pairs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """(I, C) float32 logits of the task's decoder for every image with every sentence.
 
@@ -53,132 +69,151 @@ def score_all_pairs(
     sentence are scored again in float32, so that their ranks are float32's. block_pairs: pairs scored at once, sized
     to memory unless given. progress: called with (pairs done, pairs in all) after each block.
     """
-    given = Inputs((regions, region_mask, boxes), (tokens, token_mask), torch.device(device))
-    block_pairs = block_pairs or pairs_that_fit(model.encoder, regions.shape[1], tokens.shape[1], device)
-    level, decoder = model.level(task_name), model.decoder(task_name)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), model.encoder.holding_weights():
-            with compute_in(precision, device):
-                scores = score_in_blocks(model.encoder, decoder, given, level, block_pairs, progress)
-            if num_exact and resolve_precision(precision, device) != "float32":
-                score_best_again(scores, model.encoder, decoder, given, level, block_pairs, num_exact)
-    finally:
-        model.train(was_training)
-    return scores
+    inputs = PairInputs.of_tensors(regions, region_mask, boxes, tokens, token_mask)
+    scorer = PairScorer(model, task_name, inputs, device=device, precision=precision, block_pairs=block_pairs)
+    return score_tiles(scorer, num_exact=num_exact, progress=progress)
 
 
-class Inputs(NamedTuple):
-    """What is to be scored: regions, mask and boxes of I images; tokens and mask of C sentences."""
-
-    images: tuple[Tensor, ...]
-    sentences: tuple[Tensor, ...]
-    device: torch.device
-
-    def image_order(self) -> Tensor:
-        """Images by their number of regions, so that a block has little padding."""
-        return self.images[1].sum(dim=1).argsort(stable=True).cpu()
-
-    def sentence_order(self) -> Tensor:
-        return self.sentences[1].sum(dim=1).argsort(stable=True).cpu()
-
-    def prepared_images(self, encoder: Encoder, chosen: Tensor) -> PreparedSide:
-        return encoder.prepare_images(*chosen_of(self.images, chosen, self.device))
-
-    def prepared_sentences(self, encoder: Encoder, order: Tensor) -> PreparedSide:
-        """All sentences in this order, embedded some at a time."""
-        chunks = order.split(EMBED_AT_ONCE)
-        return PreparedSide.concatenate(
-            [encoder.prepare_sentences(*chosen_of(self.sentences, chunk, self.device)) for chunk in chunks]
-        )
-
-
-def score_in_blocks(
-    encoder: Encoder,
-    decoder: nn.Module,
-    given: Inputs,
-    level: int,
-    block_pairs: int,
-    progress: Callable[[int, int], None] | None,
+def score_tiles(
+    scorer: PairScorer,
+    *,
+    num_exact: int = NUM_EXACT,
+    progress: Progress | None = None,
+    kept: KeptTiles | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> np.ndarray:
-    """(I, C) scores, a rectangle of pairs at a time."""
-    sentence_order = given.sentence_order()
-    sentences = given.prepared_sentences(encoder, sentence_order)
-    scores = np.empty((len(given.images[0]), len(sentences)), dtype=np.float32)
-    done = 0
-    for chosen in given.image_order().split(EMBED_AT_ONCE):  # no more images than these are held prepared
-        images = given.prepared_images(encoder, chosen)
-        for image_block, sentence_block in pair_blocks(len(images), len(sentences), block_pairs):
-            block_images, block_sentences = trimmed(images, image_block), trimmed(sentences, sentence_block)
-            state = encoder.pair_states(block_images, block_sentences, level=level)
-            logits = decoder(state, {}).float().view(len(block_images), len(block_sentences)).cpu().numpy()
-            scores[np.ix_(chosen[image_block].numpy(), sentence_order[sentence_block].numpy())] = logits
-            done += logits.size
-            if progress is not None:
-                progress(done, scores.size)
+    """(I, C) float32 scores, tile by tile: those `kept` are read, the others are scored here or `elsewhere`, and kept.
+
+    The same tiles in the same blocks give the same scores, however often the work was broken off.
+    """
+    tiles, scores = scorer.inputs.tiles(), np.empty(scorer.inputs.shape, np.float32)
+    again = 0 if scorer.is_exact else min(num_exact * sum(scores.shape), scores.size)  # at most
+    work = _Work(scorer, kept, elsewhere, _Count(progress, scores.size + again))
+    for job, found in work.results([TileJob(tile) for tile in tiles]):
+        scores[np.ix_(job.tile.images, job.tile.sentences)] = found
+    if again:
+        jobs = _exact_jobs(best_pairs(scores, num_exact), tiles, scores.shape)
+        work.count.stretch(sum(len(job.pairs) for job in jobs if job.pairs is not None))
+        for job, found in work.results(jobs):
+            assert job.pairs is not None
+            scores[job.tile.images[job.pairs[:, 0]], job.tile.sentences[job.pairs[:, 1]]] = found
+    work.count.finish()
     return scores
 
 
-def score_best_again(
-    scores: np.ndarray,
-    encoder: Encoder,
-    decoder: nn.Module,
-    given: Inputs,
-    level: int,
-    block_pairs: int,
-    num_exact: int,
-) -> None:
-    """Put float32 scores in the places of the best pairs of every image and of every sentence."""
-    again = best_pairs(scores, num_exact)
-    sentences = given.prepared_sentences(encoder, torch.arange(scores.shape[1]))
-    for chosen in given.image_order().split(EMBED_AT_ONCE):
-        images = given.prepared_images(encoder, chosen)
-        rows = torch.from_numpy(np.argwhere(again[chosen.numpy()])).to(given.device)
-        for block in rows.split(block_pairs):
-            logits = decoder(encoder.row_states(images, sentences, block, level=level), {})
-            image, sentence = block.cpu().unbind(dim=1)
-            scores[chosen[image].numpy(), sentence.numpy()] = logits.float().cpu().numpy()
+def _exact_jobs(places: np.ndarray, tiles: Sequence[Tile], shape: tuple[int, int]) -> list[TileJob]:
+    """The pairs at flat `places` of the matrix by the tiles that they are in."""
+    image, sentence = np.unravel_index(places, shape)
+    row, in_row = _positions([tile.images for tile in tiles if tile.column == 0], shape[0])
+    column, in_column = _positions([tile.sentences for tile in tiles if tile.row == 0], shape[1])
+    tile_of = row[image] * (1 + column.max()) + column[sentence]  # tiles stand row by row
+    order = np.argsort(tile_of, kind="stable")
+    pairs = np.stack([in_row[image], in_column[sentence]], axis=1)[order]
+    ends = np.searchsorted(tile_of[order], np.arange(len(tiles)), side="right")
+    return [TileJob(tile, own) for tile, own in zip(tiles, np.split(pairs, ends[:-1]), strict=True) if len(own)]
+
+
+def _positions(chunks: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every place, which chunk it is in, and where in that chunk."""
+    chunk, position = np.empty(length, np.int64), np.empty(length, np.int64)
+    for number, places in enumerate(chunks):
+        chunk[places], position[places] = number, np.arange(len(places))
+    return chunk, position
+
+
+class _Count:
+    """Pairs done of all pairs; the pairs scored again are at most as many as were reckoned with."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0.0
+        self.share = 1.0
+
+    def add(self, pairs: int) -> None:
+        self.done += pairs * self.share
+        if self.progress is not None:
+            self.progress(min(round(self.done), self.total), self.total)
+
+    def stretch(self, pairs: int) -> None:
+        """What is left is `pairs`."""
+        self.share = (self.total - self.done) / max(1, pairs)
+
+    def finish(self) -> None:
+        if round(self.done) < self.total:
+            self.add(self.total)
+
+
+class _Work:
+    """Results of jobs from wherever they come."""
+
+    def __init__(self, scorer: PairScorer, kept: KeptTiles | None, elsewhere: Elsewhere | None, count: _Count) -> None:
+        self.scorer, self.kept, self.elsewhere, self.count = scorer, kept, elsewhere, count
+
+    def results(self, jobs: Iterable[TileJob]) -> Iterator[tuple[TileJob, np.ndarray]]:
+        """The scores of every job: of its tile's shape, or (N,) of its pairs. They are kept before they are given."""
+        waiting = []
+        for job in jobs:
+            found = self.kept.read(job.tile, job.pairs) if self.kept is not None else None
+            if found is None:
+                waiting.append(job)
+            else:
+                self.count.add(found.size)
+                yield job, found
+        for job, found in self._scored(waiting):
+            if self.kept is not None:
+                self.kept.write(job.tile, job.pairs, found)
+            yield job, found
+
+    def _scored(self, jobs: Sequence[TileJob]) -> Iterator[tuple[TileJob, np.ndarray]]:
+        if self.elsewhere is None:
+            for job in jobs:
+                yield job, run_job(self.scorer, job, after_block=self.count.add)
+            return
+        run = _RunElsewhere(self.elsewhere.open_scorer, self.scorer.block_pairs)
+        for done in self.elsewhere.engine.run(run, jobs):
+            if done.error is not None:
+                raise done.error
+            assert done.result is not None
+            self.count.add(done.result.size)
+            yield done.job, done.result
+
+
+@dataclass(frozen=True)
+class _RunElsewhere:
+    """run_job for another process."""
+
+    open_scorer: OpenScorer
+    block_pairs: int
+
+    def __call__(self, job: TileJob) -> np.ndarray:
+        scorer = self.open_scorer()
+        scorer.block_pairs = self.block_pairs
+        return run_job(scorer, job)
+
+
+def run_job(scorer: PairScorer, job: TileJob, *, after_block: Callable[[int], None] | None = None) -> np.ndarray:
+    """The scores of one job."""
+    if job.pairs is None:
+        return scorer.score(job.tile, after_block=after_block)
+    return scorer.score_exactly(job.tile, job.pairs, after_block=after_block)
 
 
 def best_pairs(scores: np.ndarray, count: int) -> np.ndarray:
-    """(I, C) bool: the `count` best sentences of each image and the `count` best images of each sentence."""
-    best = np.zeros(scores.shape, dtype=bool)
-    for axis in (0, 1):
-        number = min(count, scores.shape[axis])
-        places = np.argpartition(-scores, number - 1, axis=axis).take(range(number), axis=axis)
-        np.put_along_axis(best, places, True, axis=axis)
-    return best
+    """Flat places, in order, of the `count` best sentences of each image and images of each sentence, each once.
+
+    scores (I, C) is read some rows and some columns at a time.
+    """
+    num_images, num_sentences = scores.shape
+    found = []
+    for rows in in_slices(num_images, SCORES_AT_ONCE // num_sentences):
+        best = best_of_rows(scores[rows], count)
+        found.append((np.arange(rows.start, rows.stop)[:, None] * num_sentences + best).ravel())
+    for columns in in_slices(num_sentences, SCORES_AT_ONCE // num_images):
+        best = best_of_rows(scores[:, columns].T, count)
+        found.append((best * num_sentences + np.arange(columns.start, columns.stop)[:, None]).ravel())
+    return np.unique(np.concatenate(found))
 
 
-def chosen_of(inputs: tuple[Tensor, ...], chosen: Tensor, device: torch.device | str) -> list[Tensor]:
-    """The chosen images or sentences of every input, on the device."""
-    return [tensor[chosen.to(tensor.device)].to(device) for tensor in inputs]
-
-
-def trimmed(side: PreparedSide, block: slice) -> PreparedSide:
-    """The block's images or sentences without the positions that are padding in all of them."""
-    num_positions = int(side.mask[block].sum(dim=1).max())
-    return side.take(block, num_positions=max(num_positions, 1))
-
-
-def pair_blocks(num_images: int, num_sentences: int, block_pairs: int) -> Iterator[tuple[slice, slice]]:
-    """Rectangles of at most `block_pairs` pairs that cover all of them, as few images at once as will do."""
-    sentences_at_once = max(1, min(num_sentences, block_pairs))
-    images_at_once = max(1, block_pairs // sentences_at_once)
-    for first_sentence in range(0, num_sentences, sentences_at_once):
-        for first_image in range(0, num_images, images_at_once):
-            yield (
-                slice(first_image, min(first_image + images_at_once, num_images)),
-                slice(first_sentence, min(first_sentence + sentences_at_once, num_sentences)),
-            )
-
-
-def pairs_that_fit(encoder: Encoder, num_regions: int, num_words: int, device: torch.device | str) -> int:
-    """How many pairs a block may hold."""
-    device = torch.device(device)
-    if device.type != "cuda":
-        return PAIRS_ON_CPU
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    bytes_per_pair = 4 * (num_words * encoder.text_width + num_regions * encoder.image_width)
-    return max(1, int(free_bytes * MEMORY_SHARE) // bytes_per_pair)
+def best_of_rows(scores: np.ndarray, count: int) -> np.ndarray:
+    """(N, count) columns of the best scores of each row, in any order."""
+    number = min(count, scores.shape[1])
+    return np.argpartition(-scores, number - 1, axis=1)[:, :number]

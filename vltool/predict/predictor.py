@@ -23,20 +23,18 @@ from vltool.evaluation.pair_scores import score_all_pairs
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in
 from vltool.predict.detection import DescribedPictures, detector_of, recipe_of
-from vltool.registry import TASKS, resolve
 from vltool.structures import Example, ImageId, RegionFeatures
 from vltool.tasks.batching import Batching
 from vltool.tasks.caption_retrieval import CaptionRetrieval
 from vltool.tasks.grounding import VisualGrounding
-from vltool.tasks.network import build_network
 from vltool.tasks.task import Task
 from vltool.tasks.vqa import VisualQuestionAnswering
 from vltool.text.phrases import MarkedSentence, find_phrases, load_parser
 from vltool.text.tokenizer import tokenize
-from vltool.text.vocabulary import AnswerPool, Vocabulary
+from vltool.text.vocabulary import Vocabulary
 from vltool.training import checkpoint as checkpoints
-from vltool.training.checkpoint import Checkpoint
 from vltool.training.run import pick_device
+from vltool.training.saved_network import network_of
 
 Image = str | Path | np.ndarray
 TaskT = TypeVar("TaskT", bound=Task[Any])
@@ -199,25 +197,3 @@ def load(
     model, tasks = network_of(saved)
     words = Vocabulary.from_json(saved.run["words"])
     return Predictor(model, tasks, words, pictures, device=pick_device(device), precision=precision)
-
-
-def network_of(saved: Checkpoint) -> tuple[JointModel, dict[str, Task[Any]]]:
-    """The network of a checkpoint and its tasks, without the data of its run."""
-    config = from_dict(saved.run["config"], where=str(saved.path))
-    levels = {plan["task"]: int(plan["level"]) for plan in saved.run["plan"]}
-    tasks: dict[str, Task[Any]] = {}
-    for name in levels:
-        settings = config.tasks[name]
-        tasks[name] = resolve(TASKS, settings.type or name, kind="task")(name, {}, options=settings.options)
-        if name in saved.run["answers"]:
-            tasks[name].learn_answers(AnswerPool.from_json(saved.run["answers"][name]))
-    model = build_network(
-        config.encoder,
-        tasks,
-        levels,
-        vectors=np.zeros(saved.run["vectors_shape"], np.float32),
-        feature_dim=int(saved.run["feature_dim"]),
-        seed=0,
-    )
-    saved.load_model(model)
-    return model, tasks

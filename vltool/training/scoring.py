@@ -9,6 +9,7 @@ from typing import Any
 
 from vltool.errors import ConfigError, SplitError
 from vltool.evaluation.evaluate import Evaluation, Progress
+from vltool.evaluation.kept_tiles import forget
 from vltool.metrics.bootstrap import LEVEL, bounds, intervals
 from vltool.models.joint_model import JointModel
 from vltool.provenance import git_commit, versions
@@ -19,6 +20,7 @@ from vltool.tasks.task import Scores
 from vltool.training import checkpoint
 from vltool.training.checkpoint import Checkpoint
 from vltool.training.inputs import RunInputs, pick_device
+from vltool.training.pair_work import PairWork
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,14 @@ class ScoredTask:
     """One task's scores on one split, and what ignorance reaches there.
 
     contaminated: how many of the scored pictures trained the model (or one that it started from). rules: which of
-    several rules in use the scores follow.
+    several rules in use the scores follow. parts: the folder that keeps what is done of a long scoring.
     """
 
     evaluation: Evaluation
     ignorance: Scores
     contaminated: int = 0
     rules: dict[str, Any] = field(default_factory=dict)
+    parts: Path | None = None
 
 
 def load_network(inputs: RunInputs, saved: Checkpoint) -> JointModel:
@@ -50,12 +53,15 @@ def score_checkpoint(
     tasks: Iterable[str] | None = None,
     split: str = "test",
     allow_contaminated: bool = False,
+    parts: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, ScoredTask]:
     """Scores of a checkpoint on `split` of its tasks. Raises SplitError if it was trained on what is scored.
 
     tasks: default all that the protocol of its training lets it be scored on. allow_contaminated: score it all the
-    same, and count the pictures; what training (i) or (ii) of the paper is not for stays refused.
+    same, and count the pictures; what training (i) or (ii) of the paper is not for stays refused. parts: a folder in
+    which scorings of all pairs keep what is done, so that they can be broken off; remove it with `forget_parts` when
+    the scores are written.
     """
     saved = checkpoint.load(path)
     own = [task["task"] for task in saved.run["plan"]]
@@ -74,11 +80,23 @@ def score_checkpoint(
     found = {}
     for name in chosen:
         task, examples = inputs.prepared.tasks[name], inputs.prepared.examples[name]
-        evaluation = inputs.evaluate(model, name, split, progress=progress)
+        options: dict[str, Any] = {}
+        if parts is not None and task.scoring == "all_pairs":
+            work = PairWork(inputs, Path(path), name, examples[split], parts / f"{name}-parts")
+            options["score_pairs"] = work.score
+        evaluation = inputs.evaluate(model, name, split, progress=progress, **options)
         task.check_predictions(split, evaluation.predictions)
         ignorance = task.ignorance(examples[split], examples["train"], batching.row_of)
-        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), inputs.rules(name))
+        kept = parts and parts / f"{name}-parts"
+        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), inputs.rules(name), kept)
     return found
+
+
+def forget_parts(scored: Mapping[str, ScoredTask]) -> None:
+    """Remove what long scorings kept, now that their scores are written."""
+    for found in scored.values():
+        if found.parts is not None:
+            forget(found.parts)
 
 
 def refuse_by_protocol(inputs: RunInputs, saved: Checkpoint, tasks: Iterable[str], split: str) -> None:
