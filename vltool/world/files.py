@@ -74,7 +74,7 @@ def write_world(
     up_to_date = finished is not None
     if twelve:
         further = write_twelve(out, arguments, progress)
-        up_to_date = up_to_date and further.pop("up_to_date")
+        up_to_date = further.pop("up_to_date") and up_to_date
         counts["twelve"] = further
     return {**counts, "up_to_date": up_to_date}
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from tests.world.twelve.conftest import ARGUMENTS
+from vltool.cli.app import app
 from vltool.errors import ConfigError, DataError
 from vltool.world.files import write_world
 from vltool.world.scene import Scene
@@ -69,6 +71,16 @@ def test_a_world_that_is_there_gets_the_datasets_and_keeps_its_bytes(twelve_worl
     again = write_world(tmp_path, twelve=True, **ARGUMENTS)
     assert again == {**counts, "up_to_date": True}
     assert write_world(tmp_path, **ARGUMENTS)["up_to_date"] is True
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_command_writes_the_datasets_and_says_how_much(tmp_path: Path) -> None:
+    sizes = ["--train", "40", "--val", "12", "--test", "12", "--seed", "4", "--questions-per-image", "1"]
+    printed = json.loads(CliRunner().invoke(app, ["world", str(tmp_path), *sizes, "--twelve", "--json"]).stdout)
+    counts = json.loads((tmp_path / "twelve.json").read_text())["counts"]
+    assert printed["twelve"] == counts and printed["up_to_date"] is False
+    shown = CliRunner().invoke(app, ["world", str(tmp_path), *sizes, "--twelve"]).stdout
+    assert f"nlvr2: {counts['nlvr2']['train']} train, {counts['nlvr2']['dev']} dev" in shown
 
 
 def test_every_picture_is_drawn_under_its_official_name(tmp_path: Path, scene_of: Callable[[int], Scene]) -> None:
