@@ -5,7 +5,7 @@
 
 identifier: split, set, pair, sentence. The pictures of a pair are dev-850-0-img0.png (left) and dev-850-0-img1.png; the
 pairs of a set share its sentences: consistency counts the sentences that are right for all of their pairs. Predictions:
-one `identifier,prediction` a line. Format: lil-lab/nlvr, nlvr2 at e6a286aa.
+one `identifier,prediction` a line. Format: lil-lab/nlvr, nlvr2 at 18924841.
 """
 
 from __future__ import annotations

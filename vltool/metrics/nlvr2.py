@@ -1,6 +1,6 @@
 """NLVR2: accuracy, and consistency: the share of sentences that are right for all of their pairs of pictures.
 
-Rules: nlvr2/eval/metrics.py of lil-lab/nlvr at e6a286aa, which calls accuracy precision.
+Rules: nlvr2/eval/metrics.py of lil-lab/nlvr at 18924841, which calls accuracy precision.
 """
 
 from __future__ import annotations
