@@ -177,3 +177,10 @@ def test_a_key_that_stands_twice_is_an_error(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(ConfigError, match=r"--set training=.*stands twice"):
         load(written(tmp_path), ["training={decay: 1, decay: 2}"])
+
+
+def test_a_world_without_the_twelve_datasets_is_written_down_as_before() -> None:
+    plain = from_dict({**SMALL, "world": {"out": "{out}/w"}})
+    assert "twelve" not in dump(plain)["world"]
+    twelve = from_dict({**SMALL, "world": {"out": "{out}/w", "twelve": True}})
+    assert dump(twelve)["world"]["twelve"] is True

@@ -61,7 +61,10 @@ Filled = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """The generated world: where it is written, how many pictures of each set, and its seed."""
+    """The generated world: where it is written, how many pictures of each set, and its seed.
+
+    twelve: whether it has the further datasets of 12-in-1 too.
+    """
 
     out: str = "{out}/world"
     train: AtLeastOne = 600
@@ -69,6 +72,7 @@ class WorldConfig:
     test: Count = 200
     seed: Seed = 0
     questions_per_image: AtLeastOne = 8
+    twelve: bool = False
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,8 @@ def dump(config: RunConfig) -> dict[str, Any]:
             del plain["text"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
+    if plain["world"] and not plain["world"]["twelve"]:
+        del plain["world"]["twelve"]
     for part, key in (
         (plain["features"], "given_store"),
         *((item, "vg_images") for item in plain["features"]["extract"]),

@@ -81,6 +81,7 @@ def make_world(config: RunConfig, listener: Listener) -> dict[str, Any]:
         num_test=world.test,
         seed=world.seed,
         questions_per_image=world.questions_per_image,
+        twelve=world.twelve,
         progress=lambda done, total: listener.progress("drawing pictures", done, total),
     )
     return {**counts, "outputs": [world.out]}
