@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "vltool").rglob("*.py"))
 ALLOWED = {
     "vltool/plain_pickle.py": {"pickle.Unpickler"},  # the base of the one that refuses
+    "vltool/features/shards.py": {"pickle.loads"},  # a detector that the same run has pickled, for its own jobs
 }
 
 
