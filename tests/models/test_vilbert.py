@@ -446,3 +446,14 @@ def test_a_step_in_either_precision_reaches_every_weight_it_should(batch: Batch,
     for name, parameter in encoder.named_parameters():
         reached = not name.startswith("levels.2.")
         assert (parameter.grad is not None and parameter.grad.isfinite().all().item()) is reached, name
+
+
+@torch.no_grad()
+def test_regions_may_be_standardised_by_the_training_pictures_statistics(batch: Batch) -> None:
+    plain, standardized = make(), make(standardize_regions=True)
+    assert standardized.wants_feature_statistics and not plain.wants_feature_statistics
+    mean, deviation = torch.arange(10.0).double(), torch.arange(1.0, 11.0).double()
+    standardized.take_feature_statistics(mean, deviation)
+    expected = plain(replace(batch, regions=(batch.regions - mean) / deviation), level=1)
+    torch.testing.assert_close(standardized(batch, level=1).image, expected.image)
+    assert {"read_images.feature_mean", "read_images.feature_scale"} <= set(standardized.state_dict())

@@ -35,7 +35,8 @@ class Options:
     shared_poolers: one pair of poolers for all tasks, as the authors have it; else each decoder has its own.
     num_task_tokens: rows of the table of task tokens, 0 for none; task_rows: task -> its row, where the order of the
     run's tasks is not to say. initial_deviation: of the normal distribution that weights are drawn from. init_from: a
-    checkpoint of BERT, or of the authors, that a new network starts from.
+    checkpoint of BERT, or of the authors, that a new network starts from. standardize_regions: shift and scale each
+    feature by its mean and deviation over the training pictures, which is ours.
     """
 
     text_width: PositiveInt = 768
@@ -59,6 +60,7 @@ class Options:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     initial_deviation: PositiveFloat = 0.02
+    standardize_regions: bool = False
     init_from: str = ""
 
     @property
@@ -102,6 +104,7 @@ class VilbertEncoder(Encoder):
             feature_dim,
             chosen.image_width,
             dropout=chosen.dropout,
+            standardize=chosen.standardize_regions,
             layers=image[: chosen.image_connections[0]],
         )
         self.levels = nn.ModuleList(
@@ -143,6 +146,14 @@ class VilbertEncoder(Encoder):
     @property
     def word_vectors(self) -> nn.Embedding:
         return self.read_sentences.word_vectors
+
+    @property
+    def wants_feature_statistics(self) -> bool:
+        return self.options.standardize_regions
+
+    def take_feature_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Standardise by these, both (D,): of the training pictures' regions."""
+        self.read_images.take_statistics(mean, deviation)
 
     @property
     def wants_first_weights(self) -> bool:
