@@ -40,10 +40,10 @@ from vltool.world.twelve.visual_genome_records import visual_genome_id
 GENERATOR_VERSION = 1  # raise it whenever the same arguments give other bytes
 GQA_A_PICTURE = 8
 VISUAL_GENOME_A_PICTURE = 6
-VISUAL7W_A_PICTURE = 4
-GAMES_A_PICTURE = 3
+VISUAL7W_A_PICTURE = 6
+GAMES_A_PICTURE = 5
 SENTENCES_AN_NLVR2_SET = 16
-HYPOTHESES_A_PICTURE = 6
+HYPOTHESES_A_PICTURE = 9
 
 _README = """# The further datasets of 12-in-1
 
