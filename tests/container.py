@@ -111,7 +111,9 @@ class Rehearsal:
         *sources, target = [word for word in words if not word.startswith("--")]
         if words[0].startswith("--from="):  # of another stage, which lies in the same folder here
             for source in sources:
-                assert source == target or source.rpartition("/")[0] == target.rstrip("/"), f"COPY changes a path: {words}"
+                assert source == target or source.rpartition("/")[0] == target.rstrip("/"), (
+                    f"COPY changes a path: {words}"
+                )
                 assert Path(self.inside(source)).exists(), f"{words[0]} has no {source}"
             return
         for source in sources:

@@ -43,7 +43,9 @@ def test_nothing_is_imported_before_a_name_is_asked_for(site: Path) -> None:
     install(site, "explosive", "vltool.tasks", "bomb = explosive:Bomb", "raise ImportError('no such library')")
     assert "bomb" in TASKS and sorted(TASKS)
     assert resolve(TASKS, "vqa", kind="task").__name__ == "VisualQuestionAnswering"
-    with pytest.raises(ConfigError, match=r"task 'bomb' is explosive:Bomb of explosive 1\.0, which does not load: no such"):
+    with pytest.raises(
+        ConfigError, match=r"task 'bomb' is explosive:Bomb of explosive 1\.0, which does not load: no such"
+    ):
         resolve(TASKS, "bomb", kind="task")
 
 
