@@ -14,13 +14,14 @@ FLOORS = [
         "structures",
         "json_files",
         "yaml_files",
+        "remote_files",
         "plain_pickle",
         "processor",
         "provenance",
         "weights_file",
         "__init__",
     },
-    {"config", "search_config", "registry", "engines", "world"},
+    {"config", "search_config", "training_config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},
     {"tasks"},
@@ -35,8 +36,10 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 ALLOWED_BESIDE = {
     ("config", "registry"),
     ("config", "search_config"),
+    ("config", "training_config"),
     ("json_files", "errors"),
     ("yaml_files", "errors"),
+    ("remote_files", "errors"),
     ("plain_pickle", "errors"),
     ("weights_file", "errors"),
     ("weights_file", "plain_pickle"),
@@ -49,7 +52,13 @@ ALLOWED_BESIDE = {
     ("predict", "report"),
     ("__init__", "predict"),  # vltool.load: a package's face shows what is inside
 }
-ONLY_IN = {"detectron2": "detectors/detectron2.py", "ray": "engines/ray.py", "typer": "cli/", "rich": "cli/"}
+ONLY_IN = {
+    "detectron2": "detectors/detectron2.py",
+    "ray": "engines/ray.py",
+    "fsspec": "remote_files.py",
+    "typer": "cli/",
+    "rich": "cli/",
+}
 MODULES = sorted(path for path in ROOT.rglob("*.py"))
 
 

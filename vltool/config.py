@@ -26,9 +26,20 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from vltool.errors import ConfigError
 from vltool.registry import DETECTORS, ENCODERS, READERS, TASKS
+from vltool.remote_files import is_url
 from vltool.search_config import BudgetConfig, GridConfig, HalvingConfig, SearchConfig  # noqa: F401 - for _inner
+from vltool.training_config import (
+    AtLeastOne,
+    CombinationsConfig,
+    Count,
+    Positive,
+    Share,
+    StopAndGoConfig,  # noqa: F401 - for _inner
+    TrainingConfig,
+)
 from vltool.yaml_files import apply_override, read_layers
 
+_MAY_BE_URLS = ("features.store", "features.extract", "tasks.", "data")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = (
     "world",
@@ -44,14 +55,7 @@ Protocol = Annotated[
     Literal["clean", "paper", "paper-i", "paper-ii", "off"],
     BeforeValidator(lambda value: "off" if value is False else value),  # YAML's off
 ]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Count = Annotated[int, Field(ge=0, strict=True)]  # strict: true and 2.0 are no counts
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
-AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
 Filled = Annotated[str, Field(min_length=1)]
 
 
@@ -93,6 +97,8 @@ class FeaturesConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: Count = 0
     on_error: Literal["skip", "stop"] = "skip"
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -150,6 +156,7 @@ class TaskConfig:
     """What a task learns from and is scored on. type: its name in the registry (default: the key).
 
     loss_weight: what its loss is multiplied with, so that no task drowns the others in a joint training.
+    learning_rate: of its own updates, in place of training.learning_rate.
     """
 
     train: tuple[SourceConfig, ...]
@@ -157,6 +164,7 @@ class TaskConfig:
     test: tuple[SourceConfig, ...] = ()
     type: str = ""
     loss_weight: Positive = 1.0
+    learning_rate: Positive | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -170,39 +178,6 @@ class SplitsConfig:
 
     protocol: Protocol = "clean"
     exclude: str | tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Algorithm 1 and its optimizer. Defaults: section 5.2 of the paper; cycle_updates is its C.
-
-    init_from: a checkpoint to start from; the training inherits what has trained it. The others: docs/training.md.
-    """
-
-    plan: str = "{out}/plan.json"
-    cycle_updates: AtLeastOne = 20
-    learning_rate: Positive = 0.001
-    betas: tuple[Beta, Beta] = (0.9, 0.99)
-    decay: Positive = 0.5
-    gradient_clip: NotNegative = 0.0
-    precision: Precision = "auto"
-    device: str = "auto"
-    curriculum: bool = False
-    evaluate_every: Count = 0
-    checkpoint_every: AtLeastOne = 10
-    init_from: str = ""
-    accumulate: AtLeastOne = 1
-    compile: bool = False
-    patience: Count = 0
-    keep_last: AtLeastOne = 1
-
-
-@dataclass(frozen=True)
-class CombinationsConfig:
-    """The stage train-combinations: the seeds of every combination, and how many trainings at once (0: one a core)."""
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    jobs: int = 0
 
 
 @dataclass(frozen=True)
@@ -280,23 +255,31 @@ def from_dict(raw: dict[str, Any], *, where: str = "configuration") -> RunConfig
 def dump(config: RunConfig) -> dict[str, Any]:
     """The resolved configuration as plain values, as it is written beside every result."""
     plain: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
+    unused = TypeAdapter(TrainingConfig).dump_python(TrainingConfig(), mode="json")
     for key in _YOUNGER_KEYS:  # a training that does not use one is the same one as before the key existed
-        if plain["training"][key] == getattr(TrainingConfig, key):
+        if plain["training"][key] == unused[key]:
             del plain["training"][key]
+    for key in ("engine", "ray_address"):  # who has made the features does not matter to a run
+        del plain["features"][key]
     for key in _YOUNGER_TEXT_KEYS:
         if plain["text"][key] == getattr(TextConfig, key):
             del plain["text"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
     for task in plain["tasks"].values():
+        if task["learning_rate"] is None:
+            del task["learning_rate"]
         for source in (source for split in ("train", "val", "test") for source in task[split]):
             if not source["expect"]:
                 del source["expect"]
     return plain
 
 
+_YOUNGER_KEYS = (
+    *("init_from", "accumulate", "compile", "patience", "keep_last"),
+    *("optimizer", "weight_decay", "part_rates", "schedule", "warmup", "sampling", "stop_and_go"),
+)
 _YOUNGER_TEXT_KEYS = ("tokenizer", "wordpiece_vocab", "wordpiece_size", "max_tokens")
-_YOUNGER_KEYS = ("init_from", "accumulate", "compile", "patience", "keep_last")
 
 
 def _fill(value: Any, names: dict[str, Any]) -> Any:
@@ -344,6 +327,11 @@ def _inner(annotation: str) -> Any:
 def _check_placeholders(config: RunConfig, names: dict[str, Any], where: str) -> None:
     """Raises ConfigError for a {placeholder} in a path that stands for nothing."""
     for key, path in _paths(config):
+        if is_url(path) and not key.startswith(_MAY_BE_URLS):
+            raise ConfigError(
+                f"{where}: {key}: {path!r}: a URL stands only for the store, the pictures to extract and the files of "
+                "the tasks. Name a folder or file, one that all machines see if there are several"
+            )
         for found in _PLACEHOLDER.findall(path):
             known = ", ".join(f"{{{name}}}" for name in names)
             hint = f". Set the key {found!r}" if found in ("data", "world") else ""
@@ -399,6 +387,11 @@ def _check_names(config: RunConfig, where: str) -> None:
     seeds = config.combinations.seeds
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise ConfigError(f"{where}: combinations.seeds is {list(seeds)}: name different whole numbers from 0 up")
+    for part in config.training.part_rates:
+        if part.startswith("decoders.") and part.split(".")[1] not in config.tasks:
+            raise ConfigError(
+                f"{where}: training.part_rates: {part}: the run has no such task; it has {', '.join(config.tasks)}"
+            )
     for name in config.search.tasks:
         if name not in config.tasks:
             raise ConfigError(

@@ -21,6 +21,10 @@ class StoreError(VltoolError):
     """A feature store that is missing, damaged, busy, or made by another detector."""
 
 
+class BusyError(StoreError):
+    """A feature store that another process is writing."""
+
+
 class CheckpointError(VltoolError):
     """Weights that are missing, unsafe to read, or do not fit the network."""
 

@@ -19,6 +19,7 @@ from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
 from vltool.json_files import write_json
 from vltool.provenance import git_commit, versions
+from vltool.remote_files import exists
 from vltool.stages import STAGES, Listener, check_run
 
 
@@ -75,7 +76,7 @@ def finished_stages(config: RunConfig) -> list[str]:
 
 def _is_finished(marker: dict[str, Any], key: str) -> bool:
     counts = marker.get("counts", {})
-    whole = not counts.get("unfinished") and all(Path(path).exists() for path in counts.get("outputs", []))
+    whole = not counts.get("unfinished") and all(exists(path) for path in counts.get("outputs", []))
     return marker.get("key") == key and whole
 
 

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+Whole = Annotated[int, Field(strict=True)]  # strict: true and 2.0 are no levels
+
 
 @dataclass(frozen=True)
 class GridConfig:
@@ -22,10 +24,10 @@ class GridConfig:
     level: by default every level of the encoder. set: any other value of a training by its key, as --set names it.
     """
 
-    level: tuple[int, ...] | None = None
-    batch_size: tuple[int, ...] | None = None
-    num_updates: tuple[int, ...] | None = None
-    step_size: tuple[int, ...] | None = None
+    level: tuple[Whole, ...] | None = None
+    batch_size: tuple[Whole, ...] | None = None
+    num_updates: tuple[Whole, ...] | None = None
+    step_size: tuple[Whole, ...] | None = None
     set: dict[str, Any] = field(default_factory=dict)
 
 
@@ -36,8 +38,8 @@ class HalvingConfig:
     rungs: how often cells are compared; the last has the grid's own number of updates.
     """
 
-    factor: int = 3
-    rungs: int = 3
+    factor: Whole = 3
+    rungs: Whole = 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class SearchConfig:
     tasks: dict[str, GridConfig] = field(default_factory=dict)
     strategy: Literal["grid", "halving"] = "grid"
     halving: HalvingConfig = field(default_factory=HalvingConfig)
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[Annotated[int, Field(lt=2**32, strict=True)], ...] | None = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     preset: Literal["", "paper"] = ""
     engine: Literal["local", "ray"] = "local"

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from vltool.config import RunConfig, dump, sources_of
+from vltool.remote_files import exists, is_url, version_of, with_slashes
 
 Reads = Callable[[RunConfig], dict[str, Any]]
 
 
-def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+def file_stamps(paths: Iterable[str | Path]) -> list[tuple[str, int | str, int]]:
     """Name, size and time of change of files and of everything in folders; what is not there is left out.
 
-    Of a member of an archive (`annotations.zip/Sentences`), those of the archive.
+    Of a member of an archive (`annotations.zip/Sentences`), those of the archive; of a URL, its version.
     """
-    stamps = []
+    stamps: list[tuple[str, int | str, int]] = []
     for path in paths:
+        if is_url(path):
+            stamps += [(str(path), version_of(with_slashes(path)), 0)] if exists(path) else []
+            continue
+        path = Path(path)
         found = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
         for file in found:
             there = next((part for part in (file, *file.parents) if part.is_file()), None)
@@ -34,25 +39,26 @@ def part_of(*names: str) -> Reads:
 
 def reads_pictures(config: RunConfig) -> dict[str, Any]:
     """The pictures to extract, and how."""
-    pictures = [Path(path) for source in config.features.extract for path in source.images]
+    pictures = [path for source in config.features.extract for path in source.images]
     return {"features": dump(config)["features"], "files": file_stamps(pictures)}
 
 
 def reads_text(config: RunConfig) -> dict[str, Any]:
     """The files of every source, the list of excluded pictures, the word vectors, and what is done with them."""
-    files = {Path(path) for _, source in sources_of(config) for path in source.files.values()}
+    files = {path for _, source in sources_of(config) for path in source.files.values()}
     if isinstance(config.splits.exclude, str) and config.splits.exclude:
-        files.add(Path(config.splits.exclude))
+        files.add(config.splits.exclude)
     words = config.text.wordpiece_vocab if config.text.tokenizer == "wordpiece" else config.text.glove
     if words not in ("", "world"):
-        files.add(Path(words))
+        files.add(words)
     return {**part_of("text", "tasks", "splits")(config), "files": file_stamps(sorted(files))}
 
 
 def reads_features(config: RunConfig) -> dict[str, Any]:
     """The store, whoever has filled it, and the settings of every training."""
-    store = Path(config.features.store)
-    files = [stamp for stamp in file_stamps([store]) if "lock" not in Path(stamp[0]).name]  # readers touch the lock
+    files = [
+        stamp for stamp in file_stamps([config.features.store]) if "lock" not in Path(stamp[0]).name
+    ]  # readers touch the lock
     return {**part_of("search", "encoder", "training")(config), "store": files, **_first_weights(config)}
 
 

@@ -49,11 +49,13 @@ def check_run(config: RunConfig) -> None:
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
     from vltool.tasks.corpus import check_words
+    from vltool.tasks.network import check_encoder
     from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
 
     if {"search-layers", "train-joint"} & set(config.stages):
         check_settings(config.training)
+        check_encoder(config.encoder)
     if "search-layers" in config.stages:
         tasks = list(config.tasks)
         if config.search.preset:
@@ -88,8 +90,10 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Region features of every named picture into the run's store."""
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract
+    from vltool.features.shards import engine_called
 
     settings = config.features
+    engine = engine_called(settings.engine, workers=settings.workers, ray_address=settings.ray_address)
     detector = load_detector(
         backend=settings.backend,
         config_file=settings.config_file or None,
@@ -108,6 +112,7 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
             **settings.selection,
             workers=settings.workers,
             on_error=settings.on_error,
+            engine=engine,
             progress=lambda done, total: listener.progress("extracting region features", done, total),
         )
         for name in ("images", "stored", "skipped", "failed", "regions"):
@@ -264,12 +269,13 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
     from vltool.engines.local import LocalEngine
     from vltool.search.plan import as_chosen, load_plan
+    from vltool.tasks.network import encoder_options
     from vltool.training.combinations import list_combinations, train_combinations
 
     config = as_chosen(config, list(config.tasks), say=listener.say)
-    listed = list_combinations(
-        config, load_plan(config.training.plan, list(config.tasks)), seeds=config.combinations.seeds
-    )
+    levels = encoder_options(config.encoder).num_levels
+    plans = load_plan(config.training.plan, list(config.tasks), num_levels=levels)
+    listed = list_combinations(config, plans, seeds=config.combinations.seeds)
     listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of every combination of tasks")
     done: list[str] = []
 
@@ -285,10 +291,11 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
 
 def _joint_plan(config: RunConfig, tasks: list[str]) -> JointPlan:
     from vltool.search.plan import load_plan
-    from vltool.training.schedule import JointPlan, one_by_one
+    from vltool.tasks.network import encoder_options
+    from vltool.training.schedule import JointPlan, in_stages
 
-    plans = load_plan(config.training.plan, tasks)
-    return JointPlan(one_by_one(plans) if config.training.curriculum else plans, config.training.cycle_updates)
+    plans = load_plan(config.training.plan, tasks, num_levels=encoder_options(config.encoder).num_levels)
+    return JointPlan(in_stages(plans, config.training.curriculum), config.training.cycle_updates)
 
 
 def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:

@@ -155,6 +155,9 @@ def test_the_whole_road_and_its_json(tmp_path: Path, small_world: Path) -> None:
     assert scored["contamination"] == {"images": 0}
     assert scored["split"] == "test" and scored["protocol"] == "clean"
     predictions_give_the_same_scores(scored, small_world)
+    shared_out = vltool("eval", checkpoint, "--task", "caption_retrieval", "--jobs", 2, "--json")
+    assert json.loads(shared_out.stdout)["caption_retrieval"] == scored["caption_retrieval"]
+    assert not list(checkpoint.parent.glob("eval-test/*-parts"))
     secret_answers_are_predicted(checkpoint, small_world)
     audit = vltool("splits", "audit", path, "--json")
     assert audit.returncode == 0 and json.loads(audit.stdout)["clean"] is True

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +100,28 @@ def test_a_killed_scoring_goes_on_from_the_tiles_that_are_done(tmp_path: Path, l
     third = make_scorer(lives=0)
     again = score_tiles(third, num_exact=2, kept=KeptTiles.open(tmp_path / "parts", third))
     np.testing.assert_array_equal(again, expected)
+
+
+def test_kill_9_leaves_whole_tiles(tmp_path: Path) -> None:
+    command = f"from tests.evaluation.test_kept_tiles import die_in; die_in({str(tmp_path / 'parts')!r})"
+    code = subprocess.run([sys.executable, "-c", command], cwd=Path(__file__).parents[2]).returncode
+    assert code == -signal.SIGKILL
+    scorer = make_scorer()
+    kept = KeptTiles.open(tmp_path / "parts", scorer)
+    assert len(kept) == 3
+    np.testing.assert_array_equal(score_tiles(scorer, num_exact=2, kept=kept), score_tiles(make_scorer(), num_exact=2))
+    assert not set(scorer.scored) & {path.stem for path in (tmp_path / "parts").glob("00000-*[0-9].npz")}
+
+
+def die_in(folder: str) -> None:
+    """Score three tiles of nine, and die by SIGKILL."""
+    pair_inputs.IMAGES_IN_TILE, pair_inputs.SENTENCES_IN_TILE = 5, 9
+    torch.set_num_threads(1)
+    scorer = make_scorer(lives=3)
+    try:
+        score_tiles(scorer, num_exact=2, kept=KeptTiles.open(Path(folder), scorer))
+    except Killed:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_resumed_scoring_keeps_its_blocks(tmp_path: Path) -> None:

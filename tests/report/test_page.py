@@ -111,7 +111,7 @@ def test_page_holds_every_table(tmp_path: Path) -> None:
         "layout of the paper's Table 4",
         "All trials of the search",
         "failed: the loss is not finite",
-        "Training examples about evaluated pictures (protocol clean)",
+        "evaluated pictures that a task would train on (protocol clean)",
         "Words with a GloVe vector",
         "Versions that made this page",
     ):

@@ -11,6 +11,7 @@ import pytest
 from tests.report.sample_run import plan, sample_config, write, write_sample_run, write_training
 from vltool.errors import DataError
 from vltool.report import data_tables, search_tables, tables
+from vltool.report.paper_tables import paper_tables
 from vltool.report.run_files import RunFiles, read_run
 from vltool.report.table import Table, best_places, written
 
@@ -70,7 +71,7 @@ def test_upper_bound_is_not_given_for_one_type_of_phrase(files: RunFiles) -> Non
 
 
 def test_layout_of_table_1_takes_validation_scores_of_every_training(files: RunFiles) -> None:
-    table = dict(tables.paper_tables(files))["table-1"]
+    table = dict(paper_tables(files))["table-1"]
     own = table.frame.iloc[: table.groups[0][1]]
     assert list(own["Trained on"]) == ["single tasks", "vqa + grounding", "all tasks of the run"]
     assert own["VQA accuracy"].tolist() == [61.0, 60.0, 60.0]
@@ -78,7 +79,7 @@ def test_layout_of_table_1_takes_validation_scores_of_every_training(files: RunF
 
 
 def test_published_rows_are_told_apart(files: RunFiles) -> None:
-    for _, table in tables.paper_tables(files):
+    for _, table in paper_tables(files):
         heading, count, published = table.groups[1]
         assert published and "not comparable" in heading and count > 0
         assert all(place < table.groups[0][1] for place, _ in table.bold)
@@ -86,7 +87,7 @@ def test_published_rows_are_told_apart(files: RunFiles) -> None:
 
 def test_layouts_are_left_out_for_tasks_that_the_run_has_not(tmp_path: Path) -> None:
     files = read_run(sample_config(tmp_path, ("grounding",)))
-    assert [key for key, _ in tables.paper_tables(files)] == ["table-1", "table-5"]
+    assert [key for key, _ in paper_tables(files)] == ["table-1", "table-5"]
 
 
 def test_margin_is_over_the_best_trial_at_another_level(files: RunFiles) -> None:
@@ -115,8 +116,22 @@ def test_a_plan_written_by_hand_needs_no_trials(tmp_path: Path) -> None:
 def test_examples_and_contamination_are_counted(files: RunFiles) -> None:
     found = data_tables.examples(files)
     assert isinstance(found, Table) and found.frame["Contaminated"].tolist() == [2] * 6
-    assert row(data_tables.contamination(files))["Evaluated by"] == "caption_retrieval/test"
+    assert row(data_tables.contamination(files), **{"Trained on": "vqa"})["caption_retrieval/test"] == "2 (2)"
     assert data_tables.scored_clean(files)[0].endswith("0 scored pictures were trained on (protocol clean).")
+
+
+def test_validation_scores_of_trained_pictures_are_marked(tmp_path: Path) -> None:
+    config = write_sample_run(tmp_path)
+    log = tmp_path / "training" / "joint" / "log.jsonl"
+    text = log.read_text(encoding="utf-8").replace(
+        '"split": "val", "task": "vqa"', '"split": "val", "contaminated": 7, "task": "vqa"'
+    )
+    log.write_text(text, encoding="utf-8")
+    files = read_run(config)
+    sentence = "Not clean: 7 pictures of vqa/val trained joint"
+    assert sentence in dict(paper_tables(files))["table-1"].note
+    assert sentence not in dict(paper_tables(files))["table-4"].note
+    assert data_tables.scored_clean(files)[-1].startswith(sentence)
 
 
 def test_missing_parts_are_sentences(tmp_path: Path) -> None:

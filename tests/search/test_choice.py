@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,31 @@ def test_a_plan_file_is_read_back_and_says_what_it_lacks(tmp_path: Path) -> None
     path.write_text(json.dumps({"tasks": [{"task": "vqa"}]}))
     with pytest.raises(ConfigError, match="not a plan file"):
         load_plan(path, ["vqa"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"level": 4}, "plan.json: level 4 of vqa: legal is 1 to 3, the encoder's levels"),
+        ({"level": 0}, "plan.json: level of vqa is 0; legal is 1 or more"),
+        ({"first_stage": -1}, "plan.json: first_stage of vqa is -1; legal is 0 or more"),
+        ({"level": "two"}, r"plan.json: not a plan file \(tasks.0.level: Input should be a valid integer"),
+        ({"levels": 2}, "plan.json: unknown key 'levels' in the plan of vqa .known here: task, level, num_updates"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_with_its_file(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = tmp_path / "plan.json"
+    plan = {"task": "vqa", "level": 2, "num_updates": 10, "batch_size": 8, "step_size": 5} | change
+    path.write_text(json.dumps({"tasks": [plan]}))
+    with pytest.raises(ConfigError, match=message):
+        load_plan(path, ["vqa"], num_levels=3)
+
+
+def test_a_task_with_two_plans_is_refused(tmp_path: Path) -> None:
+    plan = {"task": "vqa", "level": 2, "num_updates": 10, "batch_size": 8, "step_size": 5}
+    (tmp_path / "plan.json").write_text(json.dumps({"tasks": [plan, {**plan, "level": 1}]}))
+    with pytest.raises(ConfigError, match="has 2 plans of vqa: keep one of them"):
+        load_plan(tmp_path / "plan.json", ["vqa"])
 
 
 def test_a_later_search_of_one_task_keeps_the_plans_of_the_others(tmp_path: Path) -> None:

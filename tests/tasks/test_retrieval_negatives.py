@@ -14,6 +14,7 @@ from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in
 from vltool.structures import Batch
 from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_several, first_of_each, wrong_pairs
+from vltool.training.rates import Optimizer, Rates, RateSchedule
 from vltool.training.update import Updater
 
 NAME = "caption_retrieval"
@@ -132,9 +133,8 @@ def test_an_update_with_hard_negatives_gives_the_same_bits_again(precision: str)
     weights = []
     for _ in range(2):
         model, task, batch = make()
-        updater = Updater(
-            model, learning_rate=1e-3, betas=(0.9, 0.99), decay=0.5, step_size=10, precision=precision, seed=3
-        )
+        optimizer = Optimizer(model, rates=Rates(1e-3), schedule=RateSchedule(step_size=10))
+        updater = Updater(model, optimizer, precision=precision, seed=3)
         for _ in range(3):
             updater.update(task, batch)
         weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))

@@ -23,8 +23,9 @@ PLAN = JointPlan(
 
 
 def train_long(folder: Path, report: Report | None = None) -> None:
-    """600 updates with dropout, saved after every second cycle."""
-    run = inputs(folder, dropout=0.3, checkpoint_every=2, keep_last=2, evaluate_every=7)
+    """600 turns with dropout, saved after every second cycle; a task rests where it no longer improves."""
+    pace = {"sampling": "round-robin", "stop_and_go": {"resets": [0.5]}}
+    run = inputs(folder, dropout=0.3, checkpoint_every=2, keep_last=2, evaluate_every=7, **pace)
     train(run, PLAN, folder, report=report)
 
 

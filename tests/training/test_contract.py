@@ -26,6 +26,7 @@ from vltool.tasks.batching import Batching
 from vltool.tasks.network import build_network, sentence_frames, wanted_frame
 from vltool.tasks.task import Task
 from vltool.training.parts import part_of
+from vltool.training.rates import Optimizer, Rates, RateSchedule
 from vltool.training.update import Updater
 
 SMALL = {
@@ -84,7 +85,8 @@ class Network:
         return self.batching.training_batch(self.tasks[name], examples, np.random.default_rng(0))
 
     def updater(self, **options: Any) -> Updater:
-        return Updater(self.model, learning_rate=0.01, betas=(0.9, 0.99), decay=0.5, step_size=100, **options)
+        optimizer = Optimizer(self.model, rates=Rates(0.01), schedule=RateSchedule(step_size=100))
+        return Updater(self.model, optimizer, **options)
 
 
 def test_every_registered_name_is_held_to_the_contract() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.together import PLAN, train_here
+from tests.training.together import PLAN, STEERED, train_here
 from vltool.engines.launch import launch
 from vltool.engines.processes import ALONE, Processes, join
 from vltool.errors import ConfigError
@@ -46,7 +46,19 @@ def test_two_processes_learn_what_one_does_with_the_same_batches(tmp_path: Path)
         "losses.json",
         "weights-0.txt",
         "weights-1.txt",
+        "pid-0.txt",
+        "pid-1.txt",
     }
+
+
+@pytest.mark.slow
+def test_processes_agree_on_who_rests(tmp_path: Path) -> None:
+    ended = together(tmp_path / "two", "steered")
+    assert ended.code == 0, ended.message
+    alone = train_here(tmp_path / "one", **STEERED)
+    losses = json.loads((tmp_path / "two" / "losses.json").read_text())
+    assert [name for name, _ in losses] == [name for name, _ in alone]
+    assert len(alone) < PLAN.updates_before()
 
 
 @pytest.mark.slow

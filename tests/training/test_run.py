@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from vltool.training import checkpoint
 from vltool.training.lock import only_process_in
 from vltool.training.run import RunInputs, train
 from vltool.training.run_log import read_log
-from vltool.training.schedule import JointPlan, one_by_one
+from vltool.training.schedule import JointPlan, in_stages
 from vltool.training.scoring import score_checkpoint
 
 PLAN = JointPlan(
@@ -76,7 +79,9 @@ def test_a_finished_training_returns_at_once_with_its_scores(tmp_path: Path) -> 
 
 def test_the_folder_of_another_training_is_refused(tmp_path: Path) -> None:
     train(inputs(tmp_path), PLAN, tmp_path / "run")
-    with pytest.raises(CheckpointError, match=r"holds the checkpoint of another training \(its training differ\)"):
+    with pytest.raises(
+        CheckpointError, match=r"holds the checkpoint of another training \(its training.learning_rate differ\)"
+    ):
         train(inputs(tmp_path, learning_rate=0.5), PLAN, tmp_path / "run")
 
 
@@ -108,6 +113,15 @@ def test_a_checkpoint_scores_and_refuses_what_trained_it(tmp_path: Path) -> None
         score_checkpoint(run, path, split="test")
     with pytest.raises(ConfigError, match="has no task 'nlvr2'; it has vqa, caption_retrieval, grounding"):
         score_checkpoint(run, path, tasks=["nlvr2"])
+
+
+def test_validation_scores_of_trained_pictures_are_marked_in_the_log(tmp_path: Path) -> None:
+    run = inputs(tmp_path)
+    run.prepared.examples["vqa"]["val"] = run.prepared.examples["vqa"]["train"][:2]
+    train(run, PLAN, tmp_path / "run")
+    scored = {line["task"]: line for line in read_log(tmp_path / "run") if line["kind"] == "scores"}
+    assert scored["vqa"]["contaminated"] == 1
+    assert "contaminated" not in scored["grounding"] and "contaminated" not in scored["caption_retrieval"]
 
 
 def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
@@ -142,6 +156,40 @@ def test_a_save_killed_between_its_two_steps_is_recovered(tmp_path: Path) -> Non
     assert lines[0]["kind"] == "resumed"
 
 
+def test_a_training_whose_last_checkpoint_is_removed_goes_on_from_the_one_before(tmp_path: Path) -> None:
+    first = train(inputs(tmp_path, keep_last=2), PLAN, tmp_path / "run")
+    before = weights(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoint")  # its result.json stays
+    lines: list[dict[str, Any]] = []
+    again = train(inputs(tmp_path, keep_last=2), PLAN, tmp_path / "run", report=lines.append)
+    assert (lines[0]["kind"], lines[0]["update"]) == ("resumed", 24)
+    assert again.val == first.val
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path / "run").items())
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path: Path) -> None:
+    network = torch.nn.Linear(100, 100)
+    folder = tmp_path / "checkpoint"
+    checkpoint.save(folder, network, {"cycle": 0, "num_updates": 1}, optimizer=None)
+    before = (folder / "model.safetensors").read_bytes()
+    handler, limit = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))  # a file of 40,000 bytes does not fit
+        with pytest.raises(CheckpointError, match=r"cannot be written: .*Make room and run the same command again"):
+            checkpoint.save(folder, network, {"cycle": 1, "num_updates": 2}, optimizer=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=f"training.device: '{device}' cannot be used here .*Set cpu, or auto"):
+        train(inputs(tmp_path, device=device), PLAN, tmp_path / "run")
+
+
 def test_a_damaged_result_does_not_stop_a_training(tmp_path: Path) -> None:
     first = train(inputs(tmp_path), PLAN, tmp_path / "run")
     (tmp_path / "run" / "result.json").write_text("")
@@ -174,7 +222,7 @@ def test_numbers_that_stop_being_finite_leave_the_last_good_checkpoint(tmp_path:
 
 
 def test_in_a_curriculum_the_tasks_join_one_by_one_and_resuming_gives_the_same_bits(tmp_path: Path) -> None:
-    plan = JointPlan(one_by_one(tuple(replace(task, num_updates=12) for task in PLAN.tasks)), cycle_updates=6)
+    plan = JointPlan(in_stages(tuple(replace(task, num_updates=12) for task in PLAN.tasks), True), cycle_updates=6)
     train(inputs(tmp_path), plan, tmp_path / "whole")
     with pytest.raises(Stopped):
         train(inputs(tmp_path), plan, tmp_path / "parts", report=stop_after(2))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.test_run import PLAN, Stopped, inputs, stop_after
+from vltool.errors import DataError
 from vltool.training.run import train
 from vltool.training.run_log import read_log
 
@@ -56,3 +57,13 @@ def test_curves_are_the_numbers_of_the_log(tmp_path: Path) -> None:
     for line in read_log(tmp_path / "run"):
         if line["kind"] == "loss":
             assert drawn[f"loss/{line['task']}", line["update"], round(line["loss"], 4)] == 1
+
+
+@pytest.mark.parametrize("line", ["{broken}", '{"kind": "loss"}', "\x00\x00{}"])
+def test_a_line_that_is_none_of_a_log_is_named(tmp_path: Path, line: str) -> None:
+    whole = '{"kind": "loss", "update": 6, "cycle": 0}'
+    (tmp_path / "log.jsonl").write_text(f"{whole}\n{line}\n{whole}\n{whole[:9]}")
+    with pytest.raises(DataError, match=r"log.jsonl: line 2 is none of a training's log. Remove it"):
+        read_log(tmp_path)
+    (tmp_path / "log.jsonl").write_text(f"{whole}\n{whole[:9]}")
+    assert len(read_log(tmp_path)) == 1

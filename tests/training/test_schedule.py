@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from vltool.errors import ConfigError
 from vltool.structures import TaskPlan
 from vltool.training.joint import train_jointly
-from vltool.training.schedule import JointPlan, one_by_one, whole_shares
+from vltool.training.schedule import JointPlan, in_stages, whole_shares
 
 
 def plan(task: str, num_updates: int, *, level: int = 1, step_size: int = 10, first_stage: int = 0) -> TaskPlan:
@@ -78,7 +80,7 @@ def test_a_cycle_after_which_it_is_enough_is_the_last() -> None:
 
 def test_the_curriculum_goes_from_single_tasks_to_pairs_to_all() -> None:
     """Section 4.1: "training first on single tasks, then on pairs of tasks, and finally on all tasks"."""
-    tasks = one_by_one((plan("high", 12, level=3), plan("low", 12, level=1), plan("middle", 12, level=2)))
+    tasks = in_stages((plan("high", 12, level=3), plan("low", 12, level=1), plan("middle", 12, level=2)), True)
     assert [task.task for task in tasks] == ["high", "low", "middle"]
     joint = JointPlan(tasks, cycle_updates=6)
     assert [{task.name: task.updates_per_cycle for task in joint.tasks_in(cycle)} for cycle in range(6)] == [
@@ -91,9 +93,60 @@ def test_the_curriculum_goes_from_single_tasks_to_pairs_to_all() -> None:
     ]
 
 
+def test_those_that_converge_soonest_alone_join_first_or_last() -> None:
+    tasks = (plan("slow", 30), plan("fast", 10), plan("as fast", 10), plan("middle", 20))
+    assert [task.first_stage for task in in_stages(tasks, "fast-first")] == [2, 0, 0, 1]
+    assert [task.first_stage for task in in_stages(tasks, "slow-first")] == [0, 2, 2, 1]
+    assert in_stages(tasks, False) == tasks
+    joint = JointPlan(in_stages(tasks, "slow-first"), cycle_updates=7)
+    assert [len(joint.joined_by(cycle)) for cycle in range(joint.num_cycles)] == [1, 1, 1, 1, 2, 2, 2, 4, 4, 4]
+
+
+def turns(joint: JointPlan, cycles: range) -> list[str]:
+    return [task.name for cycle in cycles for task in joint.tasks_in(cycle) for _ in range(task.updates_per_cycle)]
+
+
+def test_round_robin_gives_every_task_a_turn_in_order_from_cycle_to_cycle() -> None:
+    joint = JointPlan((plan("a", 60), plan("b", 30), plan("c", 3)), cycle_updates=4, sampling="round-robin")
+    assert turns(joint, range(3)) == list("abcabcabcabc")
+    one_each = JointPlan(joint.tasks, cycle_updates=3)  # a cycle of one turn each is round-robin by itself
+    assert turns(one_each, range(4)) == list("abcabcabcabc")
+    assert joint.updates_of("a", before_cycle=2, skip=2) == 4
+    assert sum(task.updates_per_cycle for task in joint.tasks_in(1, skip=3)) == 1
+    late = JointPlan((plan("a", 6), plan("b", 6, first_stage=1)), cycle_updates=3, sampling="round-robin")
+    assert turns(late, range(4)) == list("aaaaaa") + list("ababab")
+
+
+def test_proportional_draws_turns_by_the_size_of_the_data() -> None:
+    tasks = (plan("a", 5), plan("b", 5))
+    joint = JointPlan(tasks, cycle_updates=10, sampling="proportional", sizes={"a": 300, "b": 100}, seed=1)
+    drawn = turns(joint, range(400))
+    assert len(drawn) == 4000
+    assert drawn.count("a") / 4000 == pytest.approx(0.75, abs=0.02)
+    assert turns(joint, range(5, 6)) == drawn[50:60]  # a cycle depends on nothing before it
+    whole = joint.tasks_in(7)
+    left = joint.tasks_in(7, skip=4)
+    assert sum(task.updates_per_cycle for task in left) == 6
+    assert [task.name for task in whole] == [task.name for task in left]
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=5),
+    st.integers(5, 30),
+    st.sampled_from(["periodic", "round-robin", "proportional"]),
+)
+def test_every_order_fills_a_cycle_and_skipping_leaves_its_end(counts: list[int], total: int, sampling: Any) -> None:
+    joint = JointPlan(tuple(plan(str(k), n) for k, n in enumerate(counts)), total, sampling=sampling)
+    whole = turns(joint, range(3, 4))
+    assert len(whole) == total and joint.updates_before(3) == 3 * total
+    for skip in (1, total - 1):
+        left = [t.name for t in joint.tasks_in(3, skip=skip) for _ in range(t.updates_per_cycle)]
+        assert left == whole[skip:]
+
+
 def test_stages_written_into_the_plan_are_kept() -> None:
     tasks = (plan("a", 10, first_stage=1), plan("b", 10))
-    assert one_by_one(tasks) == tasks
+    assert in_stages(tasks, True) == tasks
 
 
 def test_tasks_join_in_their_stage() -> None:

@@ -11,14 +11,15 @@ from vltool.errors import TrainingError
 from vltool.registry import TASKS
 from vltool.training.memory import explaining_memory
 from vltool.training.parts import seed_of_part
+from vltool.training.rates import Optimizer, Rates, RateSchedule
 from vltool.training.update import Updater
 
 LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
 
 
 def updater_of(model: torch.nn.Module, **options: object) -> Updater:
-    settings = {"learning_rate": 0.01, "betas": (0.9, 0.99), "decay": 0.5, "step_size": 2, **options}
-    return Updater(model, **settings)  # type: ignore[arg-type]
+    optimizer = Optimizer(model, rates=Rates(0.01), schedule=RateSchedule(step_size=2))
+    return Updater(model, optimizer, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
@@ -46,7 +47,7 @@ def test_rate_is_halved_after_every_step() -> None:
     batch, _ = batching.batch(prepared.tasks["vqa"], prepared.examples["vqa"]["train"][:4])
     rates = []
     for _ in range(5):
-        rates.append(updater.learning_rate)
+        rates.append(updater.optimizer.learning_rate(updater.num_turns))
         updater.update(prepared.tasks["vqa"], batch)
     assert rates == [0.01, 0.01, 0.005, 0.005, 0.0025]
 

@@ -1,7 +1,7 @@
-"""What the processes of `test_processes.py` and `test_kills.py` run: `python -m tests.training.together FOLDER …`.
+"""What the processes of `test_processes.py` run: `python -m tests.training.together FOLDER [UPDATE [TIMES]] [steered]`.
 
 Trains the miniature without dropout in FOLDER, alone or with the processes started beside, and leaves what it saw:
-FOLDER/losses.json by the first process, FOLDER/weights-RANK.txt by each.
+FOLDER/losses.json by the first process, FOLDER/weights-RANK.txt by each; FOLDER/pid-RANK.txt while it trains.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def inputs(out: Path, *, dropout: float = 0.0, **training: Any) -> RunInputs:
 
 
 def train_here(
-    folder: Path, processes: Processes = ALONE, *, killed_at: int = -1, **options: Any
+    folder: Path, processes: Processes = ALONE, *, killed_at: int = -1, plan: JointPlan = PLAN, **options: Any
 ) -> list[tuple[str, float]]:
     """(task, loss) of every update. killed_at: the update at which the last process is killed from outside."""
     losses: list[tuple[str, float]] = []
@@ -55,14 +55,21 @@ def train_here(
             if line["update"] == killed_at and processes.rank == processes.size - 1:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    train(inputs(folder, **options), PLAN, folder, report=report, processes=processes)
+    train(inputs(folder, **options), plan, folder, report=report, processes=processes)
     return losses
 
 
-def main(folder: Path, killed_at: int) -> None:
+STEERED: dict[str, Any] = {"stop_and_go": {"gap": 3}, "learning_rate": 1e-9, "sampling": "round-robin"}
+"""Nothing is learned, so that every task soon rests."""
+
+
+def main(folder: Path, killed_at: int = -1, times: int = 1, *, steered: bool = False) -> None:
     torch.set_num_threads(1)
+    options = STEERED if steered else {"evaluate_every": 2}
+    plan = replace(PLAN, tasks=tuple(replace(task, num_updates=times * task.num_updates) for task in PLAN.tasks))
     with join("cpu") as processes:
-        losses = train_here(folder, processes, killed_at=killed_at, evaluate_every=2)
+        (folder / f"pid-{processes.rank}.txt").write_text(str(os.getpid()))
+        losses = train_here(folder, processes, killed_at=killed_at, plan=plan, **options)
         if processes.is_first:
             (folder / "losses.json").write_text(json.dumps(losses))
         processes.wait()
@@ -74,7 +81,8 @@ def main(folder: Path, killed_at: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else -1)
+        numbers = [int(text) for text in sys.argv[2:] if text != "steered"]
+        main(Path(sys.argv[1]), *numbers, steered="steered" in sys.argv)
     except SystemExit as leaving:
         leave(leaving.code)
     leave(0)

@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 import typer
 
 from vltool.cli.console import Console, print_json, print_lines
-from vltool.cli.options import Json
+from vltool.cli.options import Json, RayAddress
 from vltool.registry import DETECTORS
 
 
 def command(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Image files, folders, or @list.txt.")],
-    out: Annotated[Path, typer.Option("--out", metavar="STORE", help="The store to write or go on with.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE…", help="Image files, folders, or @list.txt; or URLs.")
+    ],
+    out: Annotated[str, typer.Option("--out", metavar="STORE", help="The store to write or go on with; or a URL.")],
     backend: Annotated[
         str,
         typer.Option(
@@ -44,6 +46,10 @@ def command(
         str, typer.Option(metavar="PATTERN", help="As in coco:{number} or flickr30k:{stem}.")
     ] = "file:{stem}",
     shard: Annotated[str, typer.Option(metavar="i/n", help="Only part i of n of the images.")] = "1/1",
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Processes here, or shards of the images on a Ray cluster.")
+    ] = "local",
+    ray_address: RayAddress = "",
     workers: Annotated[int, typer.Option(min=0, help="Processes (0: one a core).")] = 0,
     batch_size: Annotated[
         int, typer.Option(min=0, help="Pictures of one size that go through the network together (0: 1, on a GPU 8).")
@@ -56,9 +62,11 @@ def command(
     from vltool.detectors.detector import Detector
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract, parse_shard
+    from vltool.features.shards import engine_called
 
     given = read_boxes(boxes, box_format, recipe=recipe)
     part = parse_shard(shard)
+    runs = engine_called(engine, workers=workers, ray_address=ray_address)
     with Console() as console:
 
         def detector() -> Detector:
@@ -84,6 +92,7 @@ def command(
             workers=workers,
             batch_size=batch_size,
             on_error=on_error,
+            engine=runs,
             progress=lambda done, total: console.progress("extracting region features", done, total),
         )
     if json:

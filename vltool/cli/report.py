@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Tables, curves and attention figures of one or more runs as one self-contained HTML page.
 
-    Of several runs, the differences from the first one with paired bootstrap intervals too.
+    Test scores have bootstrap intervals; of several runs, the differences from the first one have paired ones.
     """
     from vltool.config import from_dict
     from vltool.json_files import read_json
@@ -46,7 +46,7 @@ def command(
         several = len(configs) > 1 and bootstrap > 0
         files = [read_run(config) for config in configs] if several else []
         found = differences_from_first(files, draws=bootstrap, seed=seed, say=console.say) if several else []
-        page = str(write_report(configs, out, differences=found, say=console.say))
+        page = str(write_report(configs, out, differences=found, draws=bootstrap, seed=seed, say=console.say))
     if json:
         print_json({"report": page, **({"differences": [each.to_json() for each in found]} if several else {})})
         return

@@ -103,9 +103,10 @@ def audit_command(
 
 
 def _hashes(run: Any, trainings: Any, detector: list[Any], console: Console) -> Any:
+    from vltool.remote_files import exists
     from vltool.tasks.split_proof import all_pictures, stored_hashes
 
-    if not Path(run.features.store).exists():
+    if not exists(run.features.store):
         console.say(f"{run.features.store}: no feature store yet, so pictures are compared by id alone")
         return ()
     wanted = all_pictures(trainings) | set(detector)

@@ -15,9 +15,11 @@ from vltool.detectors.selection import Recipe
 from vltool.dry_run.findings import Findings, is_made_later
 from vltool.features.extract import store_header
 from vltool.features.header import check_same_origin
+from vltool.features.images import ImagePath
 from vltool.features.sources import Picture, find_images, name_pictures
 from vltool.features.store import RegionStore
 from vltool.registry import DETECTORS
+from vltool.remote_files import exists, is_url
 from vltool.tasks.prepare import PreparedTasks, image_ids_of
 
 STAGE = "extract-features"
@@ -111,14 +113,15 @@ def _examine_detector(settings: FeaturesConfig, findings: Findings, found: Pictu
 def _examine_folders(config: RunConfig, findings: Findings, found: Pictures) -> None:
     before = len(findings.problems)
     for k, source in enumerate(config.features.extract):
-        paths: list[Path] = []
+        paths: list[ImagePath] = []
         for folder in source.images:
             if is_made_later(Path(folder), config):
                 found.pending = True
                 findings.note(STAGE, folder, "the stage world will draw its pictures")
                 continue
             todo = f"Put the pictures there, or name their folder: --set features.extract.{k}.images=[PATH, …]"
-            if not Path(folder.removeprefix("@")).expanduser().exists():
+            name = folder.removeprefix("@")
+            if not is_url(name) and not Path(name).expanduser().exists():
                 findings.refuse(STAGE, folder, "no such file or folder", todo)
                 continue
             with findings.collecting(STAGE, folder, todo=todo):
@@ -142,9 +145,9 @@ def _examine_folders(config: RunConfig, findings: Findings, found: Pictures) -> 
 
 
 def _examine_store(config: RunConfig, findings: Findings, found: Pictures, *, needed: bool) -> None:
-    path = Path(config.features.store)
+    path = config.features.store
     stage = "search-layers" if needed else STAGE
-    if not path.exists():
+    if not exists(path):
         if needed and not {"search-layers", "train-joint", "train-combinations"}.isdisjoint(config.stages):
             todo = "Import features (docs/data.md), or add the stage extract-features"
             findings.refuse(stage, path, "no feature store there", todo)
@@ -163,13 +166,13 @@ def _examine_store(config: RunConfig, findings: Findings, found: Pictures, *, ne
         )
         if found.detector is not None:
             check_same_origin(
-                header, store_header(found.detector, recipe_of(config), config.features.dtype), where=str(path)
+                header, store_header(found.detector, recipe_of(config), config.features.dtype), where=path
             )
         found.feature_dim = store.feature_dim
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: str) -> Iterator[Any]:
     with RegionStore.open(path) as store:
         yield store
 

@@ -81,11 +81,7 @@ def _examine_plan_file(config: RunConfig, findings: Findings) -> tuple[TaskPlan,
     path = Path(config.training.plan)
     todo = "Write the plan (docs/search.md), name another (training.plan), or add the stage search-layers"
     with findings.collecting("train-joint", path, todo=todo):
-        plans = load_plan(path, list(config.tasks))
-        highest = encoder_options(config.encoder).num_levels
-        for plan in plans:
-            if not 1 <= plan.level <= highest:
-                raise ConfigError(f"level {plan.level} of {plan.task}: legal is 1 to {highest}, the encoder's levels")
+        plans = load_plan(path, list(config.tasks), num_levels=encoder_options(config.encoder).num_levels)
         levels = ", ".join(f"{plan.task} level {plan.level}, {plan.num_updates:,} updates" for plan in plans)
         findings.note("train-joint", path, levels)
         return plans

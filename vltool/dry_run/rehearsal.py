@@ -21,6 +21,7 @@ from vltool.dry_run.pictures import Pictures
 from vltool.dry_run.stand_in import RandomRegions, sentences_of, some_of, words_of
 from vltool.evaluation.pair_scores import score_all_pairs
 from vltool.features.extract import extract
+from vltool.features.images import ImagePath
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in, resolve_precision
 from vltool.structures import Example, TaskPlan
@@ -29,6 +30,7 @@ from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.text.vocabulary import AnswerPool
+from vltool.training.rates import optimizer_of
 from vltool.training.run import pick_device
 from vltool.training.update import Updater
 
@@ -123,9 +125,9 @@ def time_pictures(config: RunConfig, pictures: Pictures) -> PictureCost | None:
     device = torch.device(pictures.detector.device)
     with tempfile.TemporaryDirectory() as folder:
 
-        def describe(paths: list[Path], name: str) -> Any:
+        def describe(paths: Sequence[ImagePath], name: str) -> Any:
             return extract(
-                list(paths),
+                paths,
                 Path(folder) / name,
                 detector=pictures.detector,  # type: ignore[arg-type]
                 **settings.selection,
@@ -159,10 +161,7 @@ def _updater(config: RunConfig, model: JointModel, plan: TaskPlan, device: torch
     settings = config.training
     return Updater(
         model,
-        learning_rate=settings.learning_rate,
-        betas=settings.betas,
-        decay=settings.decay,
-        step_size=plan.step_size,
+        optimizer_of(model, settings, step_size=plan.step_size, num_turns=plan.num_updates),
         gradient_clip=settings.gradient_clip,
         precision=resolve_precision(settings.precision, device),
         device=device,

@@ -13,6 +13,7 @@ from vltool.datasets.official import published_of
 from vltool.datasets.sources import keeping_json
 from vltool.dry_run.findings import Findings, is_made_later, is_there
 from vltool.errors import VltoolError
+from vltool.remote_files import here, is_url
 from vltool.splits.excluded import read_excluded
 from vltool.stages import scored_by
 from vltool.tasks.prepare import PreparedTasks, choose_records, read_records
@@ -71,7 +72,7 @@ def _examine_source(place: str, source: SourceConfig, config: RunConfig, finding
     missing = False
     for name, file in source.files.items():
         path = Path(file)
-        if is_there(path):
+        if is_url(file) or is_there(path):  # what is wrong with a URL, reading it will tell
             continue
         missing = True
         if is_made_later(path, config):
@@ -100,7 +101,7 @@ def _compare(place: str, source: SourceConfig, findings: Findings, records: list
     num_pictures = len({record.image_id for record in records})
     file = ", ".join(dict.fromkeys(source.files.values()))
     found = f"{place}: {len(records):,} records about {num_pictures:,} pictures"
-    published = published_of(source.reader, {name: Path(path) for name, path in source.files.items()}, source.split)
+    published = published_of(source.reader, {name: here(path) for name, path in source.files.items()}, source.split)
     if published is None:
         findings.note(STAGE, file, f"{found}; of no dataset whose size is known")
         return

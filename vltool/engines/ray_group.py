@@ -106,7 +106,9 @@ class _Watch:
     codes: list[int | None]
     last_words: list[bytes]
     asked: dict[Any, int] = field(default_factory=dict)
-    decoders: list[Any] = field(default_factory=lambda: [codecs.getincrementaldecoder("utf-8")("replace") for _ in "oe"])
+    decoders: list[Any] = field(
+        default_factory=lambda: [codecs.getincrementaldecoder("utf-8")("replace") for _ in "oe"]
+    )
 
 
 def launch_on_ray(
@@ -134,12 +136,14 @@ def launch_on_ray(
                 return Ended(INTERRUPTED, f"interrupted. {AGAIN}")
             codes = [GONE if code is None else code for code in watch.codes]
             if not _is_lost(codes) or signals:
-                return ended_with(codes, lambda rank: _text(watch.last_words[rank]))
+                return ended_with(codes, [_text(words) for words in watch.last_words].__getitem__)
             num_lost = 1 if time.monotonic() - started > LONG_ENOUGH_S else num_lost + 1
             rank = next((rank for rank, code in enumerate(codes) if code == GONE), 0)
             if num_lost > RESTARTS:
                 return Ended(2, f"a process was lost {num_lost} times, the last time process {rank}. " + AGAIN)
-            say(f"process {rank} of {num_processes} or its node is lost: all are started again from the last checkpoint")
+            say(
+                f"process {rank} of {num_processes} or its node is lost: all are started again from the last checkpoint"
+            )
 
 
 AGAIN = "What was saved is kept: run the same command again to go on from it"
@@ -177,7 +181,9 @@ def _places(ray: Any, needs: Sequence[dict[str, float]], signals: list[int], say
                 return
             if not told and time.monotonic() - started > 5:
                 told = True
-                say(f"waiting for room for {len(needs)} processes in the Ray cluster, {ROOM_S / 60:.0f} minutes at most")
+                say(
+                    f"waiting for room for {len(needs)} processes in the Ray cluster, {ROOM_S / 60:.0f} minutes at most"
+                )
             if time.monotonic() - started > ROOM_S:
                 raise VltoolError(
                     f"the Ray cluster has had no room for {len(needs)} processes for {ROOM_S / 60:.0f} minutes. {AGAIN}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from vltool.detectors.detector import Detector
 from vltool.detectors.selection import Recipe, select
 from vltool.errors import DataError
-from vltool.features.images import UPRIGHT, ImageFile, load_image
+from vltool.features.images import UPRIGHT, ImageFile, ImagePath, load_image
 from vltool.features.store import encode_for
 from vltool.structures import ImageId
 
@@ -24,7 +23,7 @@ class Job:
     """A picture to describe; boxes only by the recipe `given-boxes`."""
 
     number: int
-    path: Path
+    path: ImagePath
     image_id: str
     boxes: np.ndarray | None = None
 

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from vltool.errors import StoreError
+from vltool.remote_files import RemoteFile
+
+FAILURES = ".failures.jsonl"
 
 
 def failures_path(store: Path) -> Path:
     """`features.lmdb.failures.jsonl` for `features.lmdb`."""
-    return store.with_name(f"{store.name}.failures.jsonl")
+    return store.with_name(f"{store.name}{FAILURES}")
 
 
 class Failures:
@@ -50,5 +53,5 @@ class Failures:
                 f"{self.path}: cannot write the list of failures: {error.strerror}. Make room and run the command again"
             ) from error
 
-    def add(self, path: Path, image_id: str | None, error: str) -> None:
+    def add(self, path: Path | RemoteFile, image_id: str | None, error: str) -> None:
         self._write([{"path": str(path), "image_id": image_id, "error": error}], mode="a")

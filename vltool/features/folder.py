@@ -6,7 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from vltool.errors import StoreError
+from vltool.errors import BusyError, StoreError
+from vltool.remote_files import bring, is_url, with_slashes
 
 
 def expanded(path: str | Path) -> Path:
@@ -18,8 +19,16 @@ def expanded(path: str | Path) -> Path:
         return path
 
 
-def store_folder(path: str | Path, *, create: bool = False) -> Path:
-    """The folder of a store named by itself or by its data.mdb. Raises StoreError where there is none."""
+def store_folder(path: str | Path, *, create: bool = False, writable: bool = False) -> Path:
+    """The folder of a store named by itself or by its data.mdb; of a URL, of the copy on this machine.
+
+    Raises StoreError where there is none, and for a URL that is to be written to.
+    """
+    if is_url(path):
+        url = with_slashes(path).rstrip("/").removesuffix("/data.mdb")
+        if create or writable:
+            raise StoreError(f"{url}: stores are written on a disk, and put elsewhere by extract-features --out alone")
+        return bring(f"{url}/data.mdb").parent
     path = expanded(path)
     folder = path.parent if path.name == "data.mdb" else path
     if folder.is_file():
@@ -43,7 +52,7 @@ def lock_for_writing(folder: Path) -> int:
 
 
 def lock(file: Path, busy: str) -> int:
-    """Descriptor of a locked file, made if it is not there. Raises StoreError, saying `busy`, where it is locked."""
+    """Descriptor of a locked file, made if it is not there. Raises BusyError, saying `busy`, where it is locked."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
@@ -52,7 +61,7 @@ def lock(file: Path, busy: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise StoreError(busy) from error
+        raise BusyError(busy) from error
     return descriptor
 
 

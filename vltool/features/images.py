@@ -16,6 +16,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vltool.errors import DataError
+from vltool.remote_files import RemoteFile
+
+ImagePath = Path | RemoteFile
 
 # Of folders, the files with these suffixes are read; a file that is named is read whatever it is called.
 IMAGE_SUFFIXES = frozenset(
@@ -49,22 +52,15 @@ class ImageFile:
     sha256: str
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | ImagePath) -> np.ndarray:
     """(height, width, 3) uint8 RGB of an image file, upright. Raises DataError with the reason where it is none."""
     return load_image(path).pixels
 
 
-def load_image(path: str | Path) -> ImageFile:
+def load_image(path: str | ImagePath) -> ImageFile:
     """An image file read once: its pixels, name, size and hash. Raises DataError with the reason where it is none."""
-    path = Path(path)
-    try:
-        if not (path.is_file() or path.is_dir() or not path.exists()):
-            raise DataError(f"{path}: not a file, but a pipe, a socket or a device")
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    path = Path(path) if isinstance(path, str) else path
+    data = path.read_bytes() if isinstance(path, RemoteFile) else read_local(path)
     pixels, orientation = decode_upright(data, where=str(path))
     return ImageFile(
         pixels=pixels,
@@ -73,6 +69,18 @@ def load_image(path: str | Path) -> ImageFile:
         num_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+def read_local(path: Path) -> bytes:
+    """The content of a file. Raises DataError with the reason where there is none."""
+    try:
+        if not (path.is_file() or path.is_dir() or not path.exists()):
+            raise DataError(f"{path}: not a file, but a pipe, a socket or a device")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def as_text(name: str) -> str:

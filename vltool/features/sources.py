@@ -12,7 +12,8 @@ from pathlib import Path
 
 from vltool.errors import ConfigError, DataError
 from vltool.features.folder import expanded
-from vltool.features.images import IMAGE_SUFFIXES, as_text
+from vltool.features.images import IMAGE_SUFFIXES, ImagePath, as_text
+from vltool.remote_files import RemoteFile, bring, is_url, list_files, with_slashes
 
 PLACEHOLDERS = {
     "stem": "the file's name without its suffix",
@@ -26,27 +27,41 @@ PLACEHOLDERS = {
 class Picture:
     """An image file and the id of its picture; None where the pattern does not fit the file's name."""
 
-    path: Path
+    path: ImagePath
     image_id: str | None
 
 
-def find_images(sources: Iterable[str | Path]) -> list[Path]:
+def find_images(sources: Iterable[str | ImagePath]) -> list[ImagePath]:
     """The image files of files, folders (searched through, sorted) and `@list.txt` (one path a line), each once.
 
+    Each of them, and each line of a list, may be a URL (`s3://bucket/photos`).
     Relative paths in a list start from the working directory, or else from the list's folder. Raises DataError for
     a source that is not there or holds no pictures; a line of a list that names no file becomes a failed picture.
     """
-    found: dict[Path, Path] = {}
+    found: dict[object, ImagePath] = {}
     for source in sources:
-        for path in paths_of(source):
-            found.setdefault(path.absolute(), path)
+        for path in [source] if isinstance(source, RemoteFile) else paths_of(source):
+            found.setdefault(path if isinstance(path, RemoteFile) else path.absolute(), path)
     return list(found.values())
 
 
-def paths_of(source: str | Path) -> Iterator[Path]:
+def find_local_images(sources: Iterable[str | Path]) -> list[Path]:
+    """The same of files on this machine. Raises DataError for a URL."""
+    images = find_images(sources)
+    remote = [image for image in images if isinstance(image, RemoteFile)]
+    if remote:
+        raise DataError(f"{remote[0]}: pictures are read from a URL by extract-features alone. Copy them to a disk")
+    return [image for image in images if isinstance(image, Path)]
+
+
+def paths_of(source: str | Path) -> Iterator[ImagePath]:
     text = str(source)
     if text.startswith("@"):
-        yield from paths_in_list(expanded(text[1:]))
+        name = text[1:]
+        yield from paths_in_list(bring(with_slashes(name)) if is_url(name) else expanded(name), name)
+        return
+    if is_url(source):
+        yield from remote_images(with_slashes(source))
         return
     path = expanded(source)
     if path.is_dir():
@@ -84,17 +99,35 @@ def images_below(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def paths_in_list(file: Path) -> Iterator[Path]:
+def remote_images(url: str) -> list[RemoteFile]:
+    """The file of a URL, or the images below the folder. Raises DataError as `paths_of` does."""
+    files = list_files(url)
+    if [file.url.rstrip("/") for file in files] == [url.rstrip("/")]:
+        return files
+    images = [
+        file for file in files if Path(file.name).suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+    ]
+    if not images:
+        raise DataError(f"{url}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+    return images
+
+
+def paths_in_list(file: Path, called: str = "") -> Iterator[ImagePath]:
+    """The paths in a list. called: how it was named, for messages."""
+    called = called or str(file)
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
-        raise DataError(f"@{file}: cannot read the list of images: {error.strerror}") from error
+        raise DataError(f"@{called}: cannot read the list of images: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"@{file}: not a text file of one path a line: {error}") from error
+        raise DataError(f"@{called}: not a text file of one path a line: {error}") from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise DataError(f"@{file}: the list of images is empty")
+        raise DataError(f"@{called}: the list of images is empty")
     for name in names:
+        if "://" in name:
+            yield RemoteFile(name)
+            continue
         path = expanded(name)
         beside = file.parent / path
         yield beside if not path.exists() and beside.exists() else path
@@ -116,24 +149,28 @@ def check_pattern(pattern: str) -> None:
         raise ConfigError(f"--image-id {pattern!r}: {wrong}. {known}; for example coco:{{number}}")
 
 
-def image_id_of(path: Path, pattern: str) -> str | None:
+def image_id_of(path: ImagePath, pattern: str) -> str | None:
     """The id of a picture by a pattern as in `coco:{number}`; None if {number} is asked for and there are no digits."""
-    path = Path(as_text(str(path)))
+    if isinstance(path, RemoteFile):
+        parent = path.folder_name
+    else:
+        path = Path(as_text(str(path)))
+        parent = path.absolute().parent.name
     digits = re.findall(r"[0-9]+", path.stem)
     if "{number}" in pattern and not digits:
         return None
     number = (digits[-1].lstrip("0") or "0") if digits else ""
-    return pattern.format(stem=path.stem, name=path.name, number=number, parent=path.absolute().parent.name)
+    return pattern.format(stem=path.stem, name=path.name, number=number, parent=parent)
 
 
-def name_pictures(paths: Sequence[Path], pattern: str) -> list[Picture]:
+def name_pictures(paths: Sequence[ImagePath], pattern: str) -> list[Picture]:
     """The pictures of files, with their ids. A copy of a file under the same id is left out.
 
     Raises DataError naming both files where two different ones would get the same id.
     """
     check_pattern(pattern)
     pictures: list[Picture] = []
-    by_id: dict[str, Path] = {}
+    by_id: dict[str, ImagePath] = {}
     for path in paths:
         image_id = image_id_of(path, pattern)
         other = by_id.get(image_id) if image_id is not None else None
@@ -151,7 +188,9 @@ def name_pictures(paths: Sequence[Path], pattern: str) -> list[Picture]:
     return pictures
 
 
-def are_same(path: Path, other: Path) -> bool:
+def are_same(path: ImagePath, other: ImagePath) -> bool:
+    if isinstance(path, RemoteFile) or isinstance(other, RemoteFile):
+        return path.read_bytes() == other.read_bytes()
     try:
         return filecmp.cmp(path, other, shallow=False)
     except OSError:

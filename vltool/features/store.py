@@ -89,10 +89,10 @@ class RegionStore:
 
         Raises StoreError where there is none, it is another kind of database, or damaged.
         """
-        folder = store_folder(path)
         if mode == "a":
-            store = cls._open_writable(folder)
+            store = cls._open_writable(store_folder(path, writable=True))
         else:
+            folder = store_folder(path)
             store = cls(folder, acquire(folder), lock=None)
         try:
             store.header = store._read_header()

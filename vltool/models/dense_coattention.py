@@ -85,6 +85,8 @@ class DenseCoattentionEncoder(Encoder):
         for name, size in sizes.items():
             if size < 1:
                 raise ConfigError(f"{name} is {size}: an encoder needs at least 1.")
+        if num_memory_slots < 0:
+            raise ConfigError(f"num_memory_slots is {num_memory_slots}: it must be 0 or more.")
         for name, share in {"dropout": dropout, "lstm_dropout": lstm_dropout}.items():
             if not 0 <= share < 1:
                 raise ConfigError(f"{name} is {share}: it must lie from 0 to below 1.")

@@ -99,9 +99,9 @@ def respond(
 def _ranked(
     model: Predictor, request: Request, panels: list[Panel] | None, progress: Progress | None
 ) -> dict[str, Any]:
-    from vltool.features.sources import find_images
+    from vltool.features.sources import find_local_images
 
-    images = find_images([path for path in (request.image or request.pictures,) if path is not None])
+    images = find_local_images([path for path in (request.image or request.pictures,) if path is not None])
     captions = read_captions(request.captions) if request.captions else [request.text]
     for done, image in enumerate(images):
         model.pictures.add(image)

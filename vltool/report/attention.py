@@ -66,12 +66,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One figure: a panel, or two side by side. right: whether the model was; None where that is not asked."""
+    """One figure: a panel, or several side by side. right: whether the model was; None where that is not asked.
+
+    columns: how many panels are a row; 0: all of them.
+    """
 
     task: str
     title: str
     right: bool | None
     panels: tuple[Panel, ...]
+    columns: int = 0
 
     @property
     def image_ids(self) -> set[ImageId]:

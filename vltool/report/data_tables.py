@@ -12,6 +12,7 @@ import vltool
 from vltool.provenance import git_commit
 from vltool.report.run_files import RunFiles
 from vltool.report.table import Table
+from vltool.splits.protocol import EVALUATED
 
 REASONS = {
     "read": "Read",
@@ -44,9 +45,9 @@ def examples(files: RunFiles) -> Table | str:
 
 
 LEFT = {
-    "clean": "Left out of training; an example can stand in several rows.",
-    "paper": "Kept; the protocol forbids to score these models on these sets instead.",
-    "off": "Kept, although scores on these sets are then no test of anything unseen.",
+    "clean": "They are left out of training; an example can stand in several cells.",
+    "paper": "They are kept; the protocol forbids to score these models on these sets instead.",
+    "off": "They are kept, although scores on these sets are then no test of anything unseen.",
 }
 
 
@@ -58,24 +59,33 @@ def contamination(files: RunFiles) -> Table | str:
     pairs = list(files.counts.get("contamination", []))
     if not pairs:
         return f"Protocol {protocol}: no training picture is evaluated by any task, so there was nothing to leave out."
-    rows = [
-        {"Trained on": p["train"], "Evaluated by": p["evaluated"], "Pictures": p["images"], "Examples": p["examples"]}
-        for p in pairs
-    ]
+    shared = {(p["train"], p["evaluated"]): (p["images"], p["examples"]) for p in pairs}
+    trained = dict.fromkeys([*files.task_names, *(p["train"] for p in pairs)])
+    scored = dict.fromkeys(
+        [*(f"{r['task']}/{r['split']}" for r in files.counts["examples"] if r["split"] in EVALUATED and r["used"])]
+        + [p["evaluated"] for p in pairs]
+    )
+    rows = [{"Trained on": train} | {name: _shared(shared.get((train, name))) for name in scored} for train in trained]
     return Table(
-        f"Training examples about evaluated pictures (protocol {protocol})",
+        f"Contamination: evaluated pictures that a task would train on (protocol {protocol})",
         pd.DataFrame(rows),
-        note=LEFT[protocol.partition("-")[0]],
+        note="Columns: what is evaluated. Pictures in common, and in parentheses the training examples about them. "
+        + LEFT[protocol.partition("-")[0]],
+        flush_right=frozenset(scored),
     )
 
 
+def _shared(counts: tuple[int, int] | None) -> str:
+    return "0" if counts is None else f"{counts[0]:,} ({counts[1]:,})"
+
+
 def scored_clean(files: RunFiles) -> list[str]:
-    """One sentence for each evaluation on its proof that no scored picture was trained on."""
+    """One sentence for each evaluation on its proof that no scored picture was trained on, and what is not clean."""
     return [
         f"{model} on {split}: {record.get('contamination', {}).get('images', '?')} scored pictures were trained on "
         f"(protocol {record.get('protocol', '?')})."
         for (model, split), record in files.evaluations.items()
-    ]
+    ] + files.val_marks()
 
 
 def store(files: RunFiles) -> Table | str:

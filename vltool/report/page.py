@@ -6,7 +6,7 @@ Nothing in it comes from elsewhere, and the same run gives the same bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -19,14 +19,18 @@ from vltool import __version__
 from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
 from vltool.report import data_tables, search_tables, tables
+from vltool.report.attention import Exhibit
 from vltool.report.differences import Differences
 from vltool.report.exhibits import Gallery, build_gallery
 from vltool.report.figures import Chart, learning_curves, level_chart
+from vltool.report.intervals import NONE, RunIntervals, intervals_of
+from vltool.report.paper_tables import paper_tables
 from vltool.report.picture_files import find_pictures, load_pixels
 from vltool.report.pictures import draw_panel
 from vltool.report.run_files import RunFiles, read_run
 from vltool.report.sentences import ExhibitView, PanelView, caption_of, words_of
 from vltool.report.table import Table
+from vltool.structures import ImageId
 
 Say = Callable[[str], None]
 REPORT_NAME = "report.html"
@@ -63,18 +67,23 @@ def write_report(
     path: Path | None = None,
     *,
     differences: Sequence[Differences] = (),
+    draws: int = 1000,
+    seed: int = 0,
     say: Say | None = None,
 ) -> Path:
     """Write the page of one run, or of several, and give its path (default: `out`/report.html of the first).
 
-    differences: of later runs from the first, with intervals (`differences_from_first`).
+    differences: of later runs from the first, with intervals (`differences_from_first`). draws, seed: of the
+    intervals of each run's own scores; no draws: no intervals.
     What a run has not made yet is said in its section. Raises DataError for a file of the run that is damaged.
     """
     configs = [config] if isinstance(config, RunConfig) else list(config)
     if not configs:
         raise ConfigError("a report needs at least one run")
     path = path or configs[0].out_dir / REPORT_NAME
-    html = render([read_run(found) for found in configs], differences=differences, say=say)
+    runs = [read_run(found) for found in configs]
+    intervals = [intervals_of(found, draws=draws, seed=seed, say=say) for found in runs]
+    html = render(runs, differences=differences, intervals=intervals, say=say)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.writing")
     draft.write_text(html, encoding="utf-8")
@@ -82,8 +91,15 @@ def write_report(
     return path
 
 
-def render(runs: Sequence[RunFiles], *, differences: Sequence[Differences] = (), say: Say | None = None) -> str:
-    """The whole page as text."""
+def render(
+    runs: Sequence[RunFiles],
+    *,
+    differences: Sequence[Differences] = (),
+    intervals: Sequence[RunIntervals] = (),
+    say: Say | None = None,
+) -> str:
+    """The whole page as text. intervals: of each run, or none."""
+    own = list(intervals) or [NONE] * len(runs)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -94,22 +110,25 @@ def render(runs: Sequence[RunFiles], *, differences: Sequence[Differences] = (),
     return template.render(
         title=" and ".join(run.config.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs",
         version=__version__,
-        comparison=tables.comparison(runs, differences=differences) if several else None,
-        runs=[run_view(run, prefix=f"run{k + 1}-" if several else "", say=say) for k, run in enumerate(runs)],
+        comparison=tables.comparison(runs, differences=differences, intervals=own) if several else None,
+        runs=[
+            run_view(run, prefix=f"run{k + 1}-" if several else "", intervals=found, say=say)
+            for k, (run, found) in enumerate(zip(runs, own, strict=True))
+        ],
     )
 
 
-def run_view(files: RunFiles, *, prefix: str = "", say: Say | None = None) -> RunView:
+def run_view(files: RunFiles, *, prefix: str = "", intervals: RunIntervals = NONE, say: Say | None = None) -> RunView:
     """Everything the page says about one run."""
     gallery = build_gallery(files, say=say)
     (say or (lambda text: None))("drawing the page")
     sections = [
-        Section("summary", "Summary", _summaries(files)),
-        Section("paper", "In the layout of the paper", _paper_blocks(files), text=PAPER_TEXT),
+        Section("summary", "Summary", _summaries(files, intervals)),
+        Section("paper", "In the layout of the paper", _paper_blocks(files, intervals), text=PAPER_TEXT),
         Section("curves", "Learning curves", [learning_curves(files), data_tables.trainings(files)]),
         Section("layers", "Chosen layers", [level_chart(files), search_tables.levels(files)], text=_layers_text(files)),
         Section("trials", "Trials of the search", [search_tables.trials(files)]),
-        _attention_section(files, gallery, prefix),
+        *_figure_sections(files, gallery, prefix),
         Section(
             "data",
             "Examples and clean splits",
@@ -126,7 +145,7 @@ def run_view(files: RunFiles, *, prefix: str = "", say: Say | None = None) -> Ru
             listing=yaml.safe_dump(dump(files.config), sort_keys=False, allow_unicode=True, width=100),
         ),
     ]
-    return RunView(files.config.name, prefix, _lede(files), files.config.note, findings(files), sections)
+    return RunView(files.config.name, prefix, _lede(files), files.config.note, findings(files, intervals), sections)
 
 
 PAPER_TEXT = (
@@ -138,23 +157,40 @@ ATTENTION_TEXT = (
     "turn, each figure about other pictures while there are enough; nobody chose them."
 )
 
+DECODERS_TEXT = (
+    "In the manner of the paper's Figure 2: each decoder of the joint model reads the same question about the same "
+    "picture, at its own level. Two rows: the question was asked about two pictures with different answers. Noun "
+    "phrases are found by the words that the run's grounding captions mark; questions with such phrases come first. "
+    "Examples are taken evenly from the split, the first right and the first wrong in turn."
+)
+CONFUSIONS_TEXT = "What the model that stands for the run, the joint one where there is one, puts before what is right."
 
-def findings(files: RunFiles) -> list[str]:
+
+def findings(files: RunFiles, intervals: RunIntervals = NONE) -> list[str]:
     """The main score of each task on the test split, in words."""
-    return [line for task in files.task_names if (line := _finding(files, task))]
+    return [line for task in files.task_names if (line := _finding(files, task, intervals))]
 
 
-def _finding(files: RunFiles, task: str) -> str:
+def _finding(files: RunFiles, task: str, intervals: RunIntervals) -> str:
     metric = files.main_metric(task)
     scores, ignorance = tables.task_scores(files, task, "test")
-    named = {"jointly trained": scores["joint"].get(metric), "trained alone": scores["single"].get(metric)}
-    reached = [f"{value:.1f} {name}" for name, value in named.items() if value is not None]
+    named = {"joint": "jointly trained", "single": "trained alone"}
+    reached = [
+        f"{scores[model][metric]:.1f}{_sure(intervals, model, task, metric)} {name}"
+        for model, name in named.items()
+        if metric in scores[model]
+    ]
     without = tables.baselines(ignorance, metric).items()
     blind = [f"{value:.1f} ({heading.lower()})" for heading, value in without if value is not None]
     if not reached:
         return ""
     ending = f"; without looking {', '.join(blind)}" if blind else ""
     return f"{task}, {metric} on the test split: {', '.join(reached)}{ending}."
+
+
+def _sure(intervals: RunIntervals, model: str, task: str, metric: str) -> str:
+    bounds = intervals.bounds(model, "test", task, metric)
+    return "" if bounds is None else f" ({bounds[0]:.1f} to {bounds[1]:.1f})"
 
 
 def _lede(files: RunFiles) -> str:
@@ -169,13 +205,13 @@ def _lede(files: RunFiles) -> str:
     )
 
 
-def _summaries(files: RunFiles) -> list[Table | str]:
+def _summaries(files: RunFiles, intervals: RunIntervals) -> list[Table | str]:
     splits = dict.fromkeys(["test", *(split for _, split in files.evaluations)])
-    return [tables.summary(files, split) for split in splits]
+    return [tables.summary(files, split, intervals=intervals) for split in splits]
 
 
-def _paper_blocks(files: RunFiles) -> list[Table | str]:
-    found: list[Table | str] = [table for _, table in tables.paper_tables(files)]
+def _paper_blocks(files: RunFiles, intervals: RunIntervals) -> list[Table | str]:
+    found: list[Table | str] = [table for _, table in paper_tables(files, intervals=intervals)]
     return found or ["None of the run's tasks is one of the paper's."]
 
 
@@ -185,25 +221,41 @@ def _layers_text(files: RunFiles) -> list[str]:
     return ["Each task was trained alone at every level of its grid; the joint model reads it at the level that won."]
 
 
-def _attention_section(files: RunFiles, gallery: Gallery, prefix: str) -> Section:
-    wanted = {image_id for exhibit in gallery.exhibits for image_id in exhibit.image_ids}
-    paths = find_pictures(files.config, wanted)
-    views = []
-    for number, exhibit in enumerate(gallery.exhibits, start=1):
-        panels = [
-            PanelView(
-                draw_panel(panel, load_pixels(paths.get(panel.image_id))), panel.heading, words_of(panel), panel.lines
-            )
-            for panel in exhibit.panels
-        ]
-        views.append(ExhibitView(f"{prefix}figure-{number}", number, panels, caption_of(exhibit)))
-    return Section(
-        "attention",
-        "What the model looks at",
-        blocks=[] if views else ["There are no attention figures.", *gallery.notes],
-        text=[ATTENTION_TEXT.format("; ".join(gallery.seen_by)), *gallery.notes] if views else (),
-        exhibits=views,
+def _figure_sections(files: RunFiles, gallery: Gallery, prefix: str) -> list[Section]:
+    """The attention figures, numbered through, and what the model confuses."""
+    shown = [*gallery.side_by_side, *gallery.exhibits]
+    paths = find_pictures(files.config, {image_id for exhibit in shown for image_id in exhibit.image_ids})
+    views = [_exhibit_view(exhibit, number, paths, prefix) for number, exhibit in enumerate(shown, start=1)]
+    together, apart = views[: len(gallery.side_by_side)], views[len(gallery.side_by_side) :]
+    sections = []
+    if together:
+        sections.append(Section("decoders", "One question, every decoder", text=(DECODERS_TEXT,), exhibits=together))
+    sections.append(
+        Section(
+            "attention",
+            "What the model looks at",
+            blocks=[] if apart else ["There are no attention figures.", *gallery.notes],
+            text=[ATTENTION_TEXT.format("; ".join(gallery.seen_by)), *gallery.notes] if apart else (),
+            exhibits=apart,
+        )
     )
+    blocks: list[Table | str] = [*gallery.confusions, *gallery.confusion_notes]
+    if blocks:
+        sections.append(Section("confusions", "Hardest confusions on the test split", blocks, text=(CONFUSIONS_TEXT,)))
+    return sections
+
+
+def _exhibit_view(exhibit: Exhibit, number: int, paths: Mapping[ImageId, Path], prefix: str) -> ExhibitView:
+    panels = [
+        PanelView(
+            draw_panel(panel, load_pixels(paths.get(panel.image_id)), narrow=exhibit.columns > 2),
+            panel.heading,
+            words_of(panel),
+            panel.lines,
+        )
+        for panel in exhibit.panels
+    ]
+    return ExhibitView(f"{prefix}figure-{number}", number, panels, caption_of(exhibit), exhibit.columns)
 
 
 def _facts(files: RunFiles) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 from vltool.config import RunConfig
 from vltool.errors import DataError
 from vltool.features.images import read_image
-from vltool.features.sources import find_images, image_id_of
+from vltool.features.sources import find_local_images, image_id_of
 from vltool.structures import ImageId
 
 
@@ -20,7 +20,7 @@ def find_pictures(config: RunConfig, wanted: Collection[ImageId]) -> dict[ImageI
     for source in config.features.extract:
         for images in source.images:
             try:
-                paths = find_images([images])
+                paths = find_local_images([images])
             except DataError:  # moved away since: the figures show outlines
                 continue
             for path in paths:

@@ -26,6 +26,7 @@ DARKEST = 0.22
 VERDICTS = {True: "✓", False: "✗", None: ""}
 
 _SHOWN_PX = 460  # longer side of a picture on the page
+_NARROW_PX = 310  # the same where three stand side by side
 _SHARPNESS = 2  # pixels of the file for each of the page
 _QUALITY = 84  # of the JPEG
 _LABEL_POINTS = 8.5
@@ -42,9 +43,12 @@ class Picture:
     height_px: int
 
 
-def draw_panel(panel: Panel, pixels: np.ndarray | None) -> Picture:
-    """The picture of a panel. pixels (H, W, 3) uint8 in any size, None where the file is not there."""
-    scale = _SHOWN_PX / max(panel.width, panel.height)
+def draw_panel(panel: Panel, pixels: np.ndarray | None, *, narrow: bool = False) -> Picture:
+    """The picture of a panel. pixels (H, W, 3) uint8 in any size, None where the file is not there.
+
+    narrow: as small as it is shown where three stand side by side, so that its labels can be read there.
+    """
+    scale = (_NARROW_PX if narrow else _SHOWN_PX) / max(panel.width, panel.height)
     width, height = round(panel.width * scale), round(panel.height * scale)
     figure = Figure(figsize=(width / 100, height / 100), dpi=100 * _SHARPNESS)
     canvas = FigureCanvasAgg(figure)

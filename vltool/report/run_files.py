@@ -43,6 +43,11 @@ class Training:
     seconds: float = 0.0
     seconds_waiting: float = 0.0
 
+    @property
+    def contaminated(self) -> dict[str, int]:
+        """task → how many pictures of its val set trained this model, where any did."""
+        return {str(line["task"]): int(line["contaminated"]) for line in self.log if line.get("contaminated")}
+
     def level(self, task: str) -> int | None:
         """l(i) of a task, if this training has it."""
         return next((item.level for item in self.plan.tasks if item.task == task), None) if self.plan else None
@@ -88,6 +93,16 @@ class RunFiles:
         chosen = self.chosen(task)
         cell = Path(chosen["folder"]).name if chosen and "folder" in chosen else ""
         return next((trial for trial in self.trials.get(task, []) if trial.name == cell), None)
+
+    def val_marks(self) -> list[str]:
+        """A sentence for every training and task whose validation pictures trained it: what is not clean is said."""
+        winners = [found for task in self.task_names if (found := self.chosen_trial(task)) is not None]
+        return [
+            f"Not clean: {count:,} pictures of {task}/val trained {found.name}, so its validation scores there are no "
+            f"test of anything unseen."
+            for found in [*self.trainings.values(), *winners]
+            for task, count in found.contaminated.items()
+        ]
 
     def best_model(self, task: str) -> tuple[str, Training] | None:
         """(joint | tasks | single, training) with a checkpoint for `task`, of the most tasks; None if there is none."""

@@ -46,6 +46,7 @@ class ExhibitView:
     number: int
     panels: list[PanelView]
     caption: str
+    columns: int = 0
 
 
 def words_of(panel: Panel) -> list[Word]:
@@ -85,23 +86,23 @@ def _phrases(panel: Panel) -> list[Word]:
 
 def caption_of(exhibit: Exhibit) -> str:
     """What a figure shows, in one or two sentences."""
-    first = exhibit.panels[0]
     verdict = {True: "Right. ", False: "Wrong. ", None: ""}[exhibit.right]
-    if first.marks:
-        how = (
-            "Solid: the region that the decoder ranks first for each phrase; dashed: the annotated boxes; "
-            "both in the phrase's colour."
+    marked = [panel for panel in exhibit.panels if panel.marks]
+    how = []
+    if marked:
+        truth = any(mark.truth for panel in marked for mark in panel.marks)
+        how.append(
+            "Solid: the region that the decoder ranks first for each phrase"
+            + ("; dashed: the annotated boxes; both in the phrase's colour." if truth else ", in the phrase's colour.")
         )
-    elif first.region_weights is not None:
-        how = (
+    if any(panel.region_weights is not None and not panel.marks for panel in exhibit.panels):
+        how.append(
             "Brightness: the decoder's attention over regions, the one with the most outlined; "
             "redness: its attention over words."
         )
-    else:
-        how = ""
-    pictures = ", ".join(panel.image_id for panel in exhibit.panels)
+    pictures = ", ".join(dict.fromkeys(panel.image_id for panel in exhibit.panels))
     return (
-        f"{exhibit.task}: {exhibit.title}. {verdict}{how} Pictures: {pictures}."
+        f"{exhibit.task}: {exhibit.title}. {verdict}{' '.join(how)} Pictures: {pictures}."
         if how
         else f"{exhibit.task}. {verdict}"
     )

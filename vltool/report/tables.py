@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 
 from vltool.metrics.bootstrap import Interval
-from vltool.report.combination_table import combination_table
 from vltool.report.differences import Differences, run_names
-from vltool.report.published import DATA, SOURCE, TABLES, PublishedTable
-from vltool.report.run_files import RunFiles, Training
+from vltool.report.intervals import NONE, RunIntervals
+from vltool.report.run_files import RunFiles
 from vltool.report.table import Table, best_places, written
 
 BASELINES = {"": "Chance", "majority": "Most common answer", "question_only": "Question only"}
@@ -22,14 +21,20 @@ UPPER_BOUND = "upper_bound"
 RECALL = re.compile(r"recall@\d+")  # what the upper bound bounds; recall of one type of phrase has its own
 MODELS = {"single": "Single task", "joint": "Joint"}
 Scores = dict[str, float]
+Bounds = dict[tuple[int, str], tuple[float, float]]
+"""(row, column) of a table → the bounds of its number."""
 
 
-def summary(files: RunFiles, split: str = "test") -> Table | str:
+def summary(files: RunFiles, split: str = "test", *, intervals: RunIntervals = NONE) -> Table | str:
     """single | joint | difference | ignorance | upper bound, for each task and metric of one split."""
-    rows, groups = [], []
+    rows: list[dict[str, Any]] = []
+    groups: list[tuple[str, int, bool]] = []
+    bounds: Bounds = {}
     for task in files.task_names:
         scores, ignorance = task_scores(files, task, split)
         found = [_summary_row(metric, scores, ignorance) for metric in _metrics(scores)]
+        for place, row in enumerate(found, start=len(rows)):
+            bounds |= _summary_bounds(place, row["Metric"], task, split, intervals)
         if found:
             rows += found
             groups.append((task, len(found), False))
@@ -40,14 +45,22 @@ def summary(files: RunFiles, split: str = "test") -> Table | str:
     bold = set().union(
         *(_best(frame, place, contenders, str(frame["Metric"].iloc[place])) for place in range(len(frame)))
     )
+    certain = {key for key, (low, high) in bounds.items() if key[1] == "Difference" and not low <= 0 <= high}
     return Table(
         f"Scores on the {split} split",
         frame,
-        note=_summary_note(files, split, list(frame.columns), list(frame["Metric"])),
+        note=f"{_summary_note(files, split, list(frame.columns), list(frame['Metric']))} {intervals.note}".rstrip(),
         groups=tuple(groups),
-        bold=frozenset(bold),
+        bold=frozenset(bold | certain),
         signed=frozenset({"Difference"}),
+        bounds=bounds,
     )
+
+
+def _summary_bounds(place: int, metric: str, task: str, split: str, intervals: RunIntervals) -> Bounds:
+    found = {heading: intervals.bounds(model, split, task, metric) for model, heading in MODELS.items()}
+    found["Difference"] = intervals.difference(split, task, metric)
+    return {(place, column): bounds for column, bounds in found.items() if bounds is not None}
 
 
 def task_scores(files: RunFiles, task: str, split: str) -> tuple[dict[str, Scores], Scores]:
@@ -82,7 +95,7 @@ def _summary_note(files: RunFiles, split: str, columns: list[str], metrics: list
     if any(lower_is_better(metric) for metric in metrics):
         parts.append("Ranks: places, the lower the better.")
     if "Difference" in columns:
-        parts.append("Difference: joint less single task, in points.")
+        parts.append("Difference: joint less single task, in points; bold where its interval leaves 0 out.")
     if BASELINES[""] in columns:
         parts.append("Chance: a random order of the pictures, captions or regions.")
     if "Upper bound" in columns:
@@ -106,85 +119,16 @@ def _best(frame: pd.DataFrame, place: int, columns: list[str], metric: str) -> s
     return best_places(frame, place, columns, decimals=1, lower=lower_is_better(metric))
 
 
-def paper_tables(files: RunFiles) -> list[tuple[str, Table]]:
-    """(anchor, table) in the layouts of the paper's tables, for the kinds of task that the run has."""
-    types = {files.task_type(task) for task in files.task_names}
-    return [
-        (published.key, _paper_table(files, published))
-        for published in TABLES
-        if types & {column[0] for column in published.columns}
-    ]
-
-
-def _paper_table(files: RunFiles, published: PublishedTable) -> Table:
-    if published.key == "table-1" and files.combinations:
-        return combination_table(
-            files.combinations, name=files.config.name, type_of=files.task_type, num_tasks=len(files.task_names)
-        )
-    own = _own_rows(files, published)
-    headings = [heading for _, _, heading in published.columns]
-    rows: list[dict[str, Any]] = [
-        {"Trained on": name, **dict(zip(headings, values, strict=True))} for name, values in own
-    ]
-    rows += [{"Trained on": name, **dict(zip(headings, values, strict=True))} for name, values in published.rows]
-    frame = pd.DataFrame(rows).astype(dict.fromkeys(headings, float))
-    bold: set[tuple[int, str]] = set()
-    for heading in headings:
-        column = frame[heading].iloc[: len(own)].round(published.decimals)
-        if column.notna().sum() > 1:
-            bold |= {(place, heading) for place, value in enumerate(column) if value == column.max()}
-    return Table(
-        published.title,
-        frame,
-        note="" if own else f"This run has no scores for this table yet ({published.split} split).",
-        decimals=dict.fromkeys(headings, published.decimals),
-        groups=(
-            (f"This run ({files.config.name})", len(own), False),
-            (f"Published ({SOURCE}), on {DATA}", len(published.rows), True),
-        ),
-        bold=frozenset(bold),
-    )
-
-
-def _own_rows(files: RunFiles, published: PublishedTable) -> list[tuple[str, list[float | None]]]:
-    found = val_scores(files) if published.split == "val" else test_scores(files)
-    rows = [(name, [_score(files, scores, column) for column in published.columns]) for name, scores in found]
-    return [(name, values) for name, values in rows if any(value is not None for value in values)]
-
-
-def _score(files: RunFiles, scores: dict[str, Scores], column: tuple[str, str, str]) -> float | None:
-    of_type = [task for task in files.task_names if files.task_type(task) == column[0] and task in scores]
-    return scores[of_type[0]].get(column[1]) if of_type else None
-
-
-def val_scores(files: RunFiles) -> list[tuple[str, dict[str, Scores]]]:
-    """Validation scores of the final weights: the winners of the search, then the trainings from few tasks to all."""
-    winners = {task: files.chosen_trial(task) for task in files.task_names}
-    single = {task: trial.val[task] for task, trial in winners.items() if trial is not None and trial.val}
-    trainings = sorted(files.trainings.values(), key=lambda found: (len(found.val or {}), found.name))
-    return [("single tasks", single)] * bool(single) + [(_trained_on(t), t.val) for t in trainings if t.val]
-
-
-def test_scores(files: RunFiles) -> list[tuple[str, dict[str, Scores]]]:
-    """Test scores as `eval` wrote them."""
-    names = {"single": "single tasks", "joint": "all tasks of the run"}
-    return [
-        (names[model], files.evaluations[model, "test"]["tasks"])
-        for model in MODELS
-        if (model, "test") in files.evaluations
-    ]
-
-
-def _trained_on(training: Training) -> str:
-    return "all tasks of the run" if training.name == "joint" else training.name.replace("+", " + ")
-
-
 def comparison(
-    runs: Sequence[RunFiles], split: str = "test", *, differences: Sequence[Differences] = ()
+    runs: Sequence[RunFiles],
+    split: str = "test",
+    *,
+    differences: Sequence[Differences] = (),
+    intervals: Sequence[RunIntervals] = (),
 ) -> Table | str:
     """The scores of several runs in columns, of the joint model where a run has one and of single tasks elsewhere.
 
-    differences: of later runs from the first, a column each with its interval.
+    differences: of later runs from the first, a column each with its interval. intervals: of each run's scores.
     """
     columns: dict[str, dict[tuple[str, str], float]] = {}
     for name, files in zip(run_names(runs), runs, strict=True):
@@ -211,7 +155,22 @@ def comparison(
     if differences:
         note += " Differences with 95 % intervals, paired bootstrap of the items; bold where it leaves 0 out."
         bold |= _certain(differences, keys)
-    return Table(f"Scores of the runs on their {split} splits", frame, note=note, bold=frozenset(bold))
+    bounds = _run_bounds(runs, split, keys, intervals)
+    note += f" {next((found.note for found in intervals if found.note), '')}".rstrip()
+    return Table(f"Scores of the runs on their {split} splits", frame, note=note, bold=frozenset(bold), bounds=bounds)
+
+
+def _run_bounds(
+    runs: Sequence[RunFiles], split: str, keys: Sequence[tuple[str, str]], intervals: Sequence[RunIntervals]
+) -> Bounds:
+    found: Bounds = {}
+    for name, own in zip(run_names(runs), intervals, strict=False):
+        for place, (task, metric) in enumerate(keys):
+            for model in MODELS:  # as in the columns: the joint model's come last and stay
+                bounds = own.bounds(model, split, task, metric)
+                if bounds is not None:
+                    found[place, name] = bounds
+    return found
 
 
 def _difference(interval: Interval | None) -> str | None:

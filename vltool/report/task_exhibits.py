@@ -33,22 +33,32 @@ def _answers(task: VisualQuestionAnswering, looker: Looker, examples: Sequence[E
     asked = list({example.example_id: example for group in groups for example in group}.values())
     if not asked:
         return []
-    logits, _, panels = looker.look(task, asked)
-    pool: Any = task.pool
-    answered: dict[str, tuple[Panel, bool]] = {}
-    for example, scores, panel in zip(asked, logits, panels, strict=True):
-        best = int(scores.argmax())
-        right = pool.answers[best] == normalize_answer(most_common(example.target.answers))
-        lines = (
-            f"answer: {pool.answers[best]} ({_percent(float(scores[best].sigmoid()))}) {_sign(right)}",
-            told(example.target.answers),
-        )
-        answered[example.example_id] = (replace(panel, lines=lines), right)
+    answered = {
+        example.example_id: found for example, found in zip(asked, answered_panels(task, looker, asked), strict=True)
+    }
     found = []
     for group in groups:
         parts = [answered[example.example_id] for example in group]
         title = "one question, two pictures" if len(group) > 1 else "a question"
         found.append(Exhibit(task.name, title, all(right for _, right in parts), tuple(panel for panel, _ in parts)))
+    return found
+
+
+def answered_panels(
+    task: VisualQuestionAnswering, looker: Looker, asked: Sequence[Example]
+) -> list[tuple[Panel, bool]]:
+    """For each question a panel with the model's answer and the annotators', and whether the two agree."""
+    logits, _, panels = looker.look(task, asked)
+    pool: Any = task.pool
+    found = []
+    for example, scores, panel in zip(asked, logits, panels, strict=True):
+        best = int(scores.argmax())
+        right = pool.answers[best] == normalize_answer(most_common(example.target.answers))
+        lines = (
+            f"answer: {pool.answers[best]} ({share(float(scores[best].sigmoid()))}) {_sign(right)}",
+            told(example.target.answers),
+        )
+        found.append((replace(panel, lines=lines), right))
     return found
 
 
@@ -105,7 +115,7 @@ def _matches(task: CaptionRetrieval, looker: Looker, examples: Sequence[Example]
     found = []
     for place, rank in enumerate(ranks):
         own_panel, rival_panel = panels[2 * place : 2 * place + 2]
-        own_score, rival_score = (f"score {_percent(value)}" for value in probabilities[2 * place : 2 * place + 2])
+        own_score, rival_score = (f"score {share(value)}" for value in probabilities[2 * place : 2 * place + 2])
         where = f"rank {rank} of {len(pictures)} pictures {_sign(rank == 1)}"
         shown = (
             replace(own_panel, heading="its own picture", lines=(own_score, where)),
@@ -154,7 +164,7 @@ def told(answers: Sequence[str]) -> str:
     counts = Counter(answers).most_common()
     if len(counts) == 1:
         return f"true answer: {counts[0][0]}"
-    return "annotators: " + ", ".join(f"{answer} {count}" for answer, count in counts)
+    return "annotators: " + ", ".join(f"{answer} ({count})" for answer, count in counts)
 
 
 def most_common(answers: Sequence[str]) -> str:
@@ -167,8 +177,9 @@ def _box(box: Iterable[float]) -> Box:
     return x1, y1, x2, y2
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
+def share(value: float) -> str:
+    """A probability as figures say it: 83 %."""
+    return f"{100 * value:.0f} %" if value >= 0.01 else "< 1 %"
 
 
 def _sign(right: bool) -> str:

@@ -15,6 +15,7 @@ from vltool.models.precision import resolve_precision
 from vltool.search.grid import Cell
 from vltool.structures import TaskPlan
 from vltool.training.loader import TaskBatches
+from vltool.training.rates import optimizer_of
 from vltool.training.run import RunInputs, pick_device
 from vltool.training.update import Updater
 
@@ -100,10 +101,7 @@ def _seconds(inputs: RunInputs, task: str, level: int, batch_size: int) -> float
     model = inputs.model({task: level}, seed=0).to(device)
     updater = Updater(
         model,
-        learning_rate=settings.learning_rate,
-        betas=settings.betas,
-        decay=settings.decay,
-        step_size=1000,
+        optimizer_of(model, settings, step_size=1000, num_turns=1000),
         precision=resolve_precision(settings.precision, device),
         device=device,
     )

@@ -14,7 +14,8 @@ from typing import Any
 from vltool.config import GridConfig, RunConfig, apply_override, dump, from_dict
 from vltool.errors import ConfigError
 from vltool.structures import TaskPlan
-from vltool.tasks.network import encoder_options
+from vltool.tasks.network import check_encoder, encoder_options
+from vltool.training.run import check_settings
 
 VALUES = ("level", "batch_size", "num_updates", "step_size")
 TRAINING_KEYS = ("learning_rate", "betas", "decay", "gradient_clip", "precision")
@@ -105,10 +106,23 @@ def _settings(config: RunConfig, found: Mapping[str, Any], task: str) -> list[Se
         if not isinstance(values, list | tuple) or not values:
             raise ConfigError(f"{where} is {values!r}: give a list of at least one value")
         texts = list(dict.fromkeys(json.dumps(value) for value in values))
-        for text in texts:
-            encoder_options(with_settings(config, ((key, text),)).encoder)
         listed.append([(key, text) for text in texts])
-    return list(product(*listed))
+    combinations = list(product(*listed))
+    for chosen in combinations:
+        _check_settings(config, chosen, task)
+    return combinations
+
+
+def _check_settings(config: RunConfig, chosen: Settings, task: str) -> None:
+    """Raises ConfigError for values that no training can have together, or not on this machine."""
+    changed = with_settings(config, chosen)
+    try:
+        check_encoder(changed.encoder)
+        if chosen:
+            check_settings(changed.training)
+    except ConfigError as error:
+        told = ", ".join(f"{key}={value}" for key, value in chosen)
+        raise ConfigError(f"search.grid.set (task {task}) holds {told}: {error}" if told else str(error)) from None
 
 
 def _plain(value: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from vltool.search.choice import Choice
 from vltool.search.grid import Settings, at_share, with_settings
 from vltool.structures import TaskPlan
 from vltool.yaml_files import read_yaml
+
+LEAST = {"level": 1, "num_updates": 1, "batch_size": 1, "step_size": 1, "first_stage": 0}
+"""The lowest legal values of a plan."""
 
 
 def save_plan(path: Path, chosen: Mapping[str, Choice], *, shares: Sequence[float] = (1.0,)) -> dict[str, Any]:
@@ -71,15 +74,22 @@ def _chosen(choice: Choice, shares: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def load_plan(path: Path | str, tasks: Sequence[str]) -> tuple[TaskPlan, ...]:
-    """The plans of `tasks` from a plan file. Raises ConfigError if it is missing, damaged or lacks a task."""
+def load_plan(path: Path | str, tasks: Sequence[str], *, num_levels: int | None = None) -> tuple[TaskPlan, ...]:
+    """The plans of `tasks` from a plan file. Raises ConfigError if it is missing, damaged or lacks a task.
+
+    num_levels: of the encoder, if it is known; a plan of a level that it has not is refused too.
+    """
     path = Path(path)
-    found = {plan.task: plan for plan in TypeAdapter(list[TaskPlan]).validate_python(_read(path)["tasks"])}
+    found = {plan.task: plan for plan in _plans(path, _read(path)["tasks"])}
     for task in tasks:
         if task not in found:
             raise ConfigError(
                 f"{path}: no plan for task {task!r}; it has {', '.join(found) or 'none'}. "
                 f"Run: vltool search-layers CONFIG --task {task}"
+            )
+        if num_levels is not None and found[task].level > num_levels:
+            raise ConfigError(
+                f"{path}: level {found[task].level} of {task}: legal is 1 to {num_levels}, the encoder's levels"
             )
     return tuple(found[task] for task in tasks)
 
@@ -120,14 +130,40 @@ def _read(path: Path) -> dict[str, Any]:
         if not path.exists():
             raise FileNotFoundError(path)
         plan = read_yaml(path) if path.suffix == ".yaml" else json.loads(path.read_text(encoding="utf-8"))
-        TypeAdapter(list[TaskPlan]).validate_python(plan["tasks"])
+        _plans(path, plan["tasks"])
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no plan file. Run: vltool search-layers CONFIG, or write one (docs/search.md)"
         ) from None
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f'{path}: not a plan file ({type(error).__name__}). It holds {{"tasks": [{{"task", "level", '
+            f'{path}: not a plan file ({_reason(error)}). It holds {{"tasks": [{{"task", "level", '
             '"num_updates", "batch_size", "step_size"}]}: see docs/search.md'
         ) from error
     return dict(plan)
+
+
+def _plans(path: Path, tasks: Any) -> list[TaskPlan]:
+    """The plans under "tasks", each with the keys and values that a plan has. Raises ConfigError, or ValueError."""
+    plans = TypeAdapter(list[TaskPlan]).validate_python(tasks)
+    known = [item.name for item in fields(TaskPlan)]
+    for raw, plan in zip(tasks, plans, strict=True):
+        for key in set(raw) - set(known):
+            raise ConfigError(
+                f"{path}: unknown key {key!r} in the plan of {plan.task} (known here: {', '.join(known)})"
+            )
+        for name, least in LEAST.items():
+            if getattr(plan, name) < least:
+                raise ConfigError(f"{path}: {name} of {plan.task} is {getattr(plan, name)}; legal is {least} or more")
+    names = [plan.task for plan in plans]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{path}: has {names.count(name)} plans of {name}: keep one of them")
+    return plans
+
+
+def _reason(error: Exception) -> str:
+    """What pydantic, json or Python had against a plan, with the place."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, ('tasks', *item['loc'])))}: {item['msg']}" for item in error.errors())
+    return f"no key {error}" if isinstance(error, KeyError) else str(error)

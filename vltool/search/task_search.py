@@ -12,7 +12,7 @@ import numpy as np
 from vltool.config import RunConfig
 from vltool.errors import ConfigError
 from vltool.search.estimate import StepCost
-from vltool.search.grid import Cell, task_grid
+from vltool.search.grid import Cell, at_share, task_grid
 from vltool.search.records import TaskRecords
 from vltool.search.strategy import SynchronousHalving, num_kept, shares
 from vltool.search.trials import Trial, make_trial
@@ -30,10 +30,24 @@ def list_trials(config: RunConfig, tasks: Sequence[str]) -> dict[str, list[Trial
     seeds = _seeds(config)
     num_levels = encoder_options(config.encoder).num_levels
     cells = {task: task_grid(config, task, num_levels=num_levels) for task in tasks}
+    for cell in (cell for own in cells.values() for cell in own):
+        _check_rungs(config, cell)
     return {
         task: [make_trial(config, cell, seed) for cell in own for seed in seeds]
         for task, own in _within_budget(config, cells, len(seeds)).items()
     }
+
+
+def _check_rungs(config: RunConfig, cell: Cell) -> None:
+    """Raises ConfigError where two rungs of a cell would be one and the same training, which has whole cycles."""
+    plans = [JointPlan((at_share(cell, share),), config.training.cycle_updates) for share in shares(config.search)]
+    lengths = [plan.updates_before() for plan in plans]
+    if len(set(lengths)) < len(lengths):
+        raise ConfigError(
+            f"search.halving.rungs is {config.search.halving.rungs}: in cycles of {config.training.cycle_updates}, "
+            f"{cell.plan.task} {cell.name} would be compared after {', '.join(map(str, lengths))} updates, and each must "
+            "be more than the one before. Use fewer rungs, more num_updates or a smaller training.cycle_updates"
+        )
 
 
 def _seeds(config: RunConfig) -> tuple[int, ...]:

@@ -111,14 +111,14 @@ def train_trial(inputs: RunInputs, job: Job) -> TrialResult:
     if passed is not None and not passed:
         folder = folder / f"u{plan.num_updates}"  # its log was not kept: train the shorter one again, beside
     elif passed:
-        return TrialResult(job.trial, job.rung, plan.num_updates, metric, passed, 0.0)
+        return TrialResult(job.trial, job.rung, plan.updates_before(), metric, passed, 0.0)
 
     def report(line: dict[str, Any]) -> None:
         if job.until and time.time() > job.until and line["kind"] == "loss":
             raise SearchStopped(f"{folder}: stopped, the hours of the search are over")
 
     result = train(inputs, plan, folder, report=report)
-    return TrialResult(job.trial, job.rung, plan.num_updates, metric, result.val[task], result.seconds)
+    return TrialResult(job.trial, job.rung, result.num_updates, metric, result.val[task], result.seconds)
 
 
 def go_on(inputs: RunInputs, plan: JointPlan, folder: Path) -> Scores | None:

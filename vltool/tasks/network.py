@@ -31,6 +31,16 @@ def encoder_options(config: EncoderConfig) -> Any:
         raise ConfigError(f"encoder.options: {found} (known options of {config.name}: {known})") from None
 
 
+def check_encoder(config: EncoderConfig) -> None:
+    """Raises ConfigError for options that no encoder can have together, without taking the memory of one."""
+    options = encoder_options(config)
+    try:
+        with torch.device("meta"):
+            resolve(ENCODERS, config.name, kind="encoder")(torch.zeros(1, 1), 1, **vars(options))
+    except ConfigError as error:
+        raise ConfigError(f"encoder.options: {error}") from None
+
+
 def wanted_frame(config: EncoderConfig) -> SentenceFrame:
     """What an encoder wants around every sentence, by name."""
     frame: SentenceFrame = resolve(ENCODERS, config.name, kind="encoder").frame_of(encoder_options(config))

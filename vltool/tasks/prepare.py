@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vltool.config import RunConfig, SourceConfig
 from vltool.datasets.sources import without_collecting
 from vltool.errors import ConfigError, DataError
 from vltool.registry import READERS, TASKS, resolve
+from vltool.remote_files import here
 from vltool.splits.excluded import read_excluded
 from vltool.splits.protocol import apply_protocol, train_on, training_of
 from vltool.structures import Example, ImageId
@@ -107,7 +107,7 @@ def read_records(source: SourceConfig, *, place: str = "source") -> list[Any]:
     try:
         with without_collecting():
             records = read(
-                files={name: Path(path) for name, path in source.files.items()},
+                files={name: here(path) for name, path in source.files.items()},
                 split=source.split,
                 image_id=source.image_id,
             )

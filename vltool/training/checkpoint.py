@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from vltool.splits.trained_ids import TrainedIds
 
 FORMAT = 1
 _FILES = ("model.safetensors", "run.json")
-_FACTS = ("config", "plan", "trained_ids")
+_FACTS = ("config", "plan", "trained_ids", "cycle", "num_updates")
+_OTHER = "Take another checkpoint. A training goes on without a damaged one: remove that folder"
 
 
 @dataclass(frozen=True)
@@ -89,21 +91,18 @@ def save(
 ) -> None:
     """Write a checkpoint to `folder`, all of it or none: written beside, flushed, then renamed into place.
 
-    keep_last: of how many checkpoints in all; those before this one stay beside it, named by their updates.
+    keep_last: of how many checkpoints in all; those before this one stay beside it, named by their updates. Raises
+    CheckpointError where it cannot be written (a full disk); the one before it is kept.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    tensors = {name: tensor.detach().contiguous().cpu().clone() for name, tensor in model.state_dict().items()}
-    save_file(tensors, draft / "model.safetensors")
+    _write_tensors(draft / "model.safetensors", model.state_dict())
     if optimizer is not None:
         state = optimizer.state_dict()["state"]
         flat = {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
-        save_file(
-            {key: tensor.detach().contiguous().cpu().clone() for key, tensor in flat.items()},
-            draft / "optimizer.safetensors",
-        )
+        _write_tensors(draft / "optimizer.safetensors", flat)
     (draft / "run.json").write_text(json.dumps({"format": FORMAT, **run}, indent=1), encoding="utf-8")
     for file in draft.iterdir():
         _flush(file)
@@ -117,11 +116,21 @@ def save(
 
 
 def recover(folder: Path) -> None:
-    """Finish what a `save` left that was killed between its steps: the checkpoint before it is not lost."""
+    """Finish what a `save` left that was killed between its steps: the checkpoint before it is not lost.
+
+    Where the last checkpoint has been removed, the one before it that was kept takes its place.
+    """
     before = _before(folder)
     if before.exists() and not folder.exists():
         os.replace(before, folder)
     shutil.rmtree(before, ignore_errors=True)
+    if not folder.exists() and (kept := kept_before(folder)):
+        os.replace(kept[-1], folder)
+
+
+def holds(folder: Path, num_updates: int) -> bool:
+    """Whether a checkpoint of that many updates is in `folder`."""
+    return folder.exists() and bool(load(folder).run["num_updates"] == num_updates)
 
 
 def kept_before(folder: Path) -> list[Path]:
@@ -168,27 +177,38 @@ def load(folder: Path | str) -> Checkpoint:
     if missing:
         raise CheckpointError(
             f"{folder}: not a checkpoint ({' and '.join(missing)} not there). A training leaves its last one in "
-            "<run>/<training>/checkpoint"
+            "<run>/<training>/checkpoint, and goes on without a damaged one: remove that folder"
         )
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{folder / 'run.json'}: not JSON: {error}. Take another checkpoint") from error
+        raise CheckpointError(f"{folder / 'run.json'}: not JSON: {error}. {_OTHER}") from error
     if not isinstance(run, dict) or "format" not in run:
-        raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. Take another checkpoint")
+        raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. {_OTHER}")
     if run["format"] != FORMAT:
         raise CheckpointError(f"{folder}: format {run['format']!r}, this version reads format {FORMAT}. Train again")
     lacking = [name for name in _FACTS if name not in run]
     if lacking:
-        raise CheckpointError(f"{folder / 'run.json'}: has no {' and no '.join(lacking)}. Take another checkpoint")
+        raise CheckpointError(f"{folder / 'run.json'}: has no {' and no '.join(lacking)}. {_OTHER}")
     return Checkpoint(folder, run)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        save_file({name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # which is how it tells of a full disk
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise CheckpointError(
+            f"{path}: cannot be written: {error}. Make room and run the same command again; the checkpoint before "
+            "this one is kept"
+        ) from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}. Take another checkpoint") from error
+        raise CheckpointError(f"{path}: cannot be read: {error}. {_OTHER}") from error
 
 
 def _flush(path: Path) -> None:

@@ -36,8 +36,10 @@ class Curves:
 
 
 def points(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """(tag, value) of what a line says: loss/vqa, waiting/vqa, …, val/vqa/accuracy."""
+    """(tag, value) of what a line says: loss/vqa, waiting/vqa, …, at_rest/vqa, val/vqa/accuracy."""
     if line["kind"] == "loss":
         yield from ((f"{name}/{line['task']}", float(line[name])) for name in _MEASURED if name in line)
+    elif line["kind"] == "stop_and_go":
+        yield f"at_rest/{line['task']}", float(line["is_at_rest"])
     elif line["kind"] == "scores":
         yield from ((f"{line['split']}/{line['task']}/{name}", float(v)) for name, v in line["scores"].items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +23,7 @@ FREE = ("checkpoint_every", "keep_last")
 def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
     """What makes two trainings the same one: configuration, seed, plan, features, words and examples."""
     config = dump(inputs.config)
+    rates = {task.task: inputs.config.tasks[task.task].learning_rate for task in plan.tasks}
     ids, validated = (
         [example.example_id for task in plan.tasks for example in inputs.prepared.examples[task.task][split]]
         for split in ("train", "val")
@@ -32,6 +33,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "encoder": config["encoder"],
         "plan": [asdict(task) for task in plan.tasks],
         "loss_weights": {task.task: inputs.config.tasks[task.task].loss_weight for task in plan.tasks},
+        **({"learning_rates": rates} if any(rates.values()) else {}),
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
         "words": _digest(list(inputs.corpus.words)),
@@ -62,15 +64,25 @@ def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
 
 
 def differences(identity: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The names of what differs between two trainings; empty if they are the same one."""
+    """The names of what differs between two trainings (training.learning_rate, plan.vqa.level); empty: the same one."""
     own, theirs = _comparable(identity), _comparable(other)
-    return [key for key, value in own.items() if theirs.get(key) != value]
+    return [key for key in own | theirs if own.get(key) != theirs.get(key)]
 
 
 def _comparable(identity: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(dict(identity)))
-    training = plain.get("training", {})
-    return {**plain, "training": {key: value for key, value in training.items() if key not in FREE}}
+    plan = plain.get("plan", [])
+    plain["plan"] = {"order": [task["task"] for task in plan], **{task["task"]: task for task in plan}}
+    free = [f"training.{name}" for name in FREE]
+    return {key: value for key, value in _leaves(plain) if key not in free}
+
+
+def _leaves(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
 
 
 def _digest(names: list[str]) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vltool.config import RunConfig, from_dict
-from vltool.errors import DataError
+from vltool.errors import ConfigError, DataError
 from vltool.evaluation.evaluate import Evaluation, evaluate
 from vltool.features.store import RegionStore
 from vltool.models.joint_model import JointModel
@@ -22,7 +22,7 @@ from vltool.tasks.batching import Batching
 from vltool.tasks.corpus import Corpus, load_corpus
 from vltool.tasks.network import build_network, sentence_frames
 from vltool.tasks.prepare import PreparedTasks, image_ids_of, prepare_tasks, with_features
-from vltool.training.memory import explaining_memory
+from vltool.training.memory import explaining_memory, is_out_of_memory
 
 STATISTICS_PICTURES = 5000
 
@@ -108,10 +108,18 @@ class RunInputs:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a configuration; auto: a GPU if there is one."""
+    """The device of a configuration; auto: a GPU if there is one. Raises ConfigError for one that is not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        if is_out_of_memory(error):
+            raise
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"training.device: {name!r} cannot be used here ({first}). Set cpu, or auto") from error
+    return device
 
 
 def text_folder(config: RunConfig) -> Path:

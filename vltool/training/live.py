@@ -20,6 +20,7 @@ class Live:
         self.say, self.progress = say, progress
         self.num_updates = plan.updates_before()
         self.losses: dict[str, float] = {}
+        self.at_rest: set[str] = set()
         self.speed = 0.0
         self._since: float | None = None
         self._examples = 0
@@ -28,13 +29,16 @@ class Live:
         kind = line["kind"]
         if kind == "update":
             self._take(line)
-            self.progress(self.label(), line["update"], self.num_updates)
+            self.progress(self.label(), line.get("turn", line["update"]), self.num_updates)
         elif kind == "finished":
             self.say("up to date")
         elif kind == "resumed":
             self.say(f"going on from update {line['update']:,}" + _regrouped(line))
         elif kind == "first_weights":
             self.say(line["text"])
+        elif kind == "stop_and_go" and line["is_at_rest"] != (line["task"] in self.at_rest):
+            self.at_rest ^= {line["task"]}
+            self.say(f"{line['task']} {'rests' if line['is_at_rest'] else 'goes on'}: {line['score']:.2f} on val")
         elif kind == "inherited":
             self.say(f"{line['tensors']} tensors from {line['from']}; new: {', '.join(line['left']) or 'none'}")
 

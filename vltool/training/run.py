@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from vltool.engines.processes import ALONE, Processes
 from vltool.errors import CheckpointError, ConfigError, Interrupted
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import resolve_precision
+from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import Batch
+from vltool.tasks.prepare import image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
 from vltool.training.compiled import compile_loss
@@ -34,10 +37,12 @@ from vltool.training.loader import TaskBatches
 from vltool.training.lock import only_process_in
 from vltool.training.memory import explaining_memory
 from vltool.training.meters import dump_meters, load_meters
+from vltool.training.rates import optimizer_of
 from vltool.training.result import TrainingResult, read_result, write_result
 from vltool.training.run_log import RunLog
 from vltool.training.schedule import JointPlan
 from vltool.training.standing import Standing
+from vltool.training.stop_and_go import StopAndGo, TaskPace, check_validation
 from vltool.training.update import Updater
 
 Report = Callable[[dict[str, Any]], None]
@@ -62,16 +67,21 @@ def train(
     report: called with every line of the log, with {"kind": "update"} after every update, and once with "finished",
     "resumed" or "inherited". stop: asked after every update; when it says yes, the state is saved and Interrupted
     raised. processes: all of them must call this with the same arguments. Raises StoreError or CheckpointError if the
-    folder belongs to another run, TrainingError if numbers stop being finite or memory runs out.
+    folder belongs to another run, TrainingError if numbers stop being finite or memory runs out, SplitError if test
+    data would steer it.
     """
     say = report or (lambda line: None)
     check_settings(inputs.config.training)
+    if inputs.config.training.stop_and_go:
+        own = {task.task: inputs.prepared.examples[task.task] for task in plan.tasks}
+        check_validation(own, protocol=inputs.config.splits.protocol)
     with only_process_in(folder) if processes.is_first else nullcontext():
         if processes.is_first:
             checkpoint.recover(folder / "checkpoint")
         processes.wait()
         identity = run_identity(inputs, plan)
-        if (finished := read_result(folder, identity)) is not None:
+        finished = read_result(folder, identity)
+        if finished is not None and checkpoint.holds(folder / "checkpoint", finished.num_updates):
             say({"kind": "finished"})
             return finished
         training = _Training(inputs, plan, folder, identity, say, stop or (lambda: False), processes)
@@ -103,10 +113,17 @@ class _Training:
         stop: Stop,
         processes: Processes,
     ):
-        self.inputs, self.plan, self.folder, self.identity = inputs, plan, folder, identity
+        self.inputs, self.folder, self.identity = inputs, folder, identity
         self.say, self.stop, self.processes = say, stop, processes
         self.settings = inputs.config.training
         self.names = [task.task for task in plan.tasks]
+        sizes = {name: len(inputs.prepared.examples[name]["train"]) for name in self.names}
+        self.plan = replace(plan, sampling=self.settings.sampling, sizes=sizes, seed=inputs.config.seed)
+        self.stop_and_go = StopAndGo(
+            {task.task: max(1, sizes[task.task] // task.batch_size) for task in plan.tasks},
+            num_turns=self.plan.updates_before(),
+            rules=self.settings.stop_and_go,
+        )
         with explaining_memory("when the network is built", "Lower the encoder's width or levels"):
             model = inputs.model(
                 {task.task: task.level for task in plan.tasks},
@@ -127,10 +144,7 @@ class _Training:
         settings, device = self.settings, pick_device(self.settings.device)
         return Updater(
             model,
-            learning_rate=settings.learning_rate,
-            betas=settings.betas,
-            decay=settings.decay,
-            step_size=self.plan.step_size,
+            optimizer_of(model, settings, step_size=self.plan.step_size, num_turns=self.plan.updates_before()),
             gradient_clip=settings.gradient_clip,
             precision=resolve_precision(settings.precision, device),
             device=device,
@@ -142,9 +156,9 @@ class _Training:
 
     def run(self) -> TrainingResult:
         """Algorithm 1 from where it stands, then the scores of the final weights."""
-        skip = self.updater.num_updates - self.plan.updates_before(self.cycle)
+        skip = self.updater.num_turns - self.plan.updates_before(self.cycle)
         with ThreadPoolExecutor(1) as pool, self._open_log() or nullcontext() as self.log:
-            self.batches = {name: self._batches(name, pool, skip) for name in self.names}
+            self.batches = {name: self._batches(name, pool) for name in self.names}
             try:
                 if not self._has_lost_patience():
                     train_jointly(
@@ -152,6 +166,7 @@ class _Training:
                         batches=self.batches,
                         update=self._update,
                         after_cycle=self._after_cycle,
+                        takes_turn=self._takes_turn,
                         start_cycle=self.cycle,
                         skip=skip,
                     )
@@ -169,20 +184,28 @@ class _Training:
             write_result(result, self.identity)
         return result
 
-    def _batches(self, name: str, pool: ThreadPoolExecutor, skip: int) -> TaskBatches:
+    def _batches(self, name: str, pool: ThreadPoolExecutor) -> TaskBatches:
         return TaskBatches(
             self.inputs.prepared.tasks[name],
             self.inputs.prepared.examples[name]["train"],
             self.inputs.batching(),
             batch_size=next(task.batch_size for task in self.plan.tasks if task.task == name),
             seed=self.inputs.config.seed,
-            start=self.plan.updates_of(name, before_cycle=self.cycle, skip=skip),
+            start=self.stop_and_go.paces[name].made,
             pool=pool,
         )
 
+    def _takes_turn(self, name: str) -> bool:
+        takes = self.stop_and_go.takes_turn(name)
+        if not takes:
+            self.updater.pass_turn()
+        return takes
+
     def _update(self, name: str, batch: Batch) -> None:
-        weight = self.inputs.config.tasks[name].loss_weight
-        step = self.updater.update(self.inputs.prepared.tasks[name], batch, weight=weight)
+        task = self.inputs.config.tasks[name]
+        step = self.updater.update(
+            self.inputs.prepared.tasks[name], batch, weight=task.loss_weight, rate=task.learning_rate
+        )
         now, waited = time.perf_counter(), self.batches[name].waited
         self.meters[name].take(
             step, num_examples=batch.num_examples, seconds=now - self.mark, waited=waited - self.waited[name]
@@ -190,17 +213,17 @@ class _Training:
         self.mark, self.waited[name] = now, waited
         self.say(
             {"kind": "update", "update": self.updater.num_updates, "task": name, "loss": step.loss}
-            | {"num_examples": batch.num_examples}
+            | {"num_examples": batch.num_examples, "turn": self.updater.num_turns}
         )
         self._leave_if_asked()
 
     def _after_cycle(self, cycle: int) -> bool:
         for name, meter in self.meters.items():
             if meter.losses:
-                self._note("loss", cycle, {"task": name, "learning_rate": self.updater.learning_rate, **meter.line()})
+                self._note("loss", cycle, {"task": name, "learning_rate": self._rate_of(name), **meter.line()})
         last = cycle == self.plan.num_cycles - 1
-        if self.settings.evaluate_every and (cycle + 1) % self.settings.evaluate_every == 0 and not last:
-            self._evaluate(cycle)
+        if not last:
+            self._score_where_due(cycle)
         self.cycle, self.meters = cycle + 1, load_meters({}, self.names)
         enough = self._has_lost_patience()
         if last or enough or (cycle + 1) % self.settings.checkpoint_every == 0:
@@ -208,31 +231,54 @@ class _Training:
         self.mark = time.perf_counter()
         return enough
 
+    def _rate_of(self, name: str) -> float:
+        return self.updater.optimizer.learning_rate(
+            self.updater.num_turns, self.inputs.config.tasks[name].learning_rate
+        )
+
+    def _score_where_due(self, cycle: int) -> None:
+        """All tasks if it is time to, and those that stop-and-go asks for; nothing is taken until all are scored."""
+        everyone = self.settings.evaluate_every > 0 and (cycle + 1) % self.settings.evaluate_every == 0
+        due = self.stop_and_go.due()
+        scores = self._score([name for name in self.names if everyone or name in due])
+        if everyone:
+            self._take(cycle, scores)
+        main = {name: scores[name][self.inputs.prepared.tasks[name].main_metric] for name in due}
+        for name, is_at_rest in self.stop_and_go.take(main).items() if due else ():
+            self._note("stop_and_go", cycle, {"task": name, "score": main[name], "is_at_rest": is_at_rest})
+        self.stop_and_go.reset_if_time()
+
     def _final_scores(self) -> dict[str, Scores]:
         if not self.standing.has_scored(self.updater.num_updates):
-            self._evaluate(self.cycle - 1)
+            self._take(self.cycle - 1, self._score(self.names))
         return self.standing.latest
 
-    def _evaluate(self, cycle: int) -> None:
-        """Score the weights on validation data, and keep them if they are the best so far."""
+    def _score(self, names: list[str]) -> dict[str, Scores]:
+        """Scores of the weights on validation data, of those tasks that have any."""
         found = {}
         alone = self.processes.size == 1
-        for name in self.names:
+        for name in names:
             if self.inputs.prepared.examples[name]["val"] or not self.inputs.may_lack_val:
                 progress = (lambda done, total: self._leave_if_asked()) if alone else None
                 found[name] = self.inputs.evaluate(
                     self.updater.model, name, "val", progress=progress, processes=self.processes
                 ).scores
                 self._leave_if_asked()
+        return found
+
+    def _take(self, cycle: int, found: dict[str, Scores]) -> None:
+        """Note the scores of all tasks, and keep the weights if they are the best so far."""
         if not found:
             return
         for name, scores in found.items():
-            self._note("scores", cycle, {"task": name, "split": "val", "scores": scores})
+            met = self._contaminated_val[name]
+            mark = {"contaminated": met} if met else {}  # pictures: these scores are no test of anything unseen
+            self._note("scores", cycle, {"task": name, "split": "val", "scores": scores, **mark})
         improved = self.standing.take(
             self.updater.num_updates,
             found,
             {name: self.inputs.prepared.tasks[name].main_metric for name in found},
-            patient=len(self.plan.tasks_in(cycle)) == len(self.plan.tasks),
+            patient=len(self.plan.joined_by(cycle)) == len(self.plan.tasks),
         )
         if self.settings.evaluate_every and self.processes.is_first:
             for name in improved:
@@ -256,6 +302,12 @@ class _Training:
     def _facts(self) -> dict[str, Any]:
         return {"identity": self.identity, **checkpoint_facts(self.inputs, self.plan)}
 
+    @cached_property
+    def _contaminated_val(self) -> dict[str, int]:
+        """task → how many pictures of its val set train this model, or trained one that it started from."""
+        trained, examples = TrainedIds.from_json(self._facts["trained_ids"]), self.inputs.prepared.examples
+        return {name: len(trained.meets(image_ids_of(examples[name]["val"]))) for name in self.names}
+
     def _save(self) -> None:
         if not self.processes.is_first:
             return
@@ -266,6 +318,7 @@ class _Training:
             "num_updates": self.updater.num_updates,
             "meters": dump_meters(self.meters),
             "standing": self.standing.dump(),
+            "stop_and_go": self.stop_and_go.dump(),
             "scaler": self.updater.scaler.state_dict(),
             "processes": self.processes.size,
             "seconds": seconds,
@@ -275,7 +328,7 @@ class _Training:
             self.folder / "checkpoint",
             self.updater.model,
             run,
-            optimizer=self.updater.optimizer,
+            optimizer=self.updater.optimizer.inner,
             keep_last=self.settings.keep_last,
         )
 
@@ -294,9 +347,16 @@ class _Training:
                 "Give this run another `out`, or remove that folder"
             )
         saved.load_model(self.updater.model)
-        saved.load_optimizer(self.updater.optimizer)
+        saved.load_optimizer(self.updater.optimizer.inner)
         run = saved.run
         self.cycle, self.updater.num_updates = saved.cycle, int(run["num_updates"])
+        if "stop_and_go" in run:
+            self.stop_and_go.load(run["stop_and_go"])
+        else:  # saved when no update of a plan could be left out
+            skip = self.updater.num_updates - self.plan.updates_before(self.cycle)
+            done = {name: self.plan.updates_of(name, before_cycle=self.cycle, skip=skip) for name in self.names}
+            self.stop_and_go.paces = {name: TaskPace(count, count) for name, count in done.items()}
+        self.updater.num_turns = sum(pace.turns for pace in self.stop_and_go.paces.values())
         self.standing = Standing(**run.get("standing", {}))
         self.meters = load_meters(run.get("meters", {}), self.names)
         self.updater.scaler.load_state_dict(run.get("scaler", {}))

@@ -3,6 +3,7 @@
 {"kind": "loss", "update": 40, "cycle": 1, "time": 1764082800.2, "task": "vqa", "loss": 3.1, "learning_rate": 0.001,
  "gradient_norm": 0.8, "examples_per_second": 910.2, "waiting": 0.01}
 {"kind": "scores", "update": 400, "cycle": 19, "time": …, "task": "vqa", "split": "val", "scores": {"accuracy": 61.2}}
+{"kind": "stop_and_go", "update": 300, "cycle": 14, "time": …, "task": "vqa", "score": 60.8, "is_at_rest": true}
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from vltool.errors import DataError
 from vltool.training.curves import Curves
 
 LOG_NAME = "log.jsonl"
@@ -53,9 +55,22 @@ class RunLog:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The whole lines of a training's log; a last line cut short by a kill is left out."""
+    """The whole lines of a training's log; a last line cut short by a kill is left out.
+
+    Raises DataError naming a line that is none.
+    """
     path = folder / LOG_NAME
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    return [_parsed(line, path, number) for number, line in enumerate(lines, 1) if line.endswith("}")]
+
+
+def _parsed(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not {"kind", "update", "cycle"} <= set(found):
+        raise DataError(f"{path}: line {number} is none of a training's log. Remove it and run the same command again")
+    return found

@@ -1,4 +1,4 @@
-"""One update: forward, backward, Adam. Section 5.2 of the paper: Adam, halved after every #step updates."""
+"""One update: forward, backward, a step of the optimizer (training/rates.py: the rate of that step)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from vltool.training.compiled import Loss
 from vltool.training.gradients import add_up_gradients
 from vltool.training.memory import explaining_memory
 from vltool.training.parts import part_of, seed_of_part
+from vltool.training.rates import Optimizer
 
 LOWEST_SCALE = 1.0
 """A float16 gradient that is not finite even at this scale is no overflow."""
@@ -32,22 +33,21 @@ class Step:
 
 
 class Updater:
-    """Adam on a joint model, one task at a time.
+    """Steps of `optimizer` on a joint model, one task at a time.
 
     Parameters that a task does not reach have no gradient (None, not zero) and stay bit for bit as they are.
     Dropout is seeded from (seed, number of the update, number of the part), so that a resumed training draws the
     same masks. A batch is cut into `accumulate` parts for each of the `processes`, this process computes its own,
     and their gradients add up to that of the whole batch.
+
+    num_updates: made so far. num_turns: of the plan gone by, those that a task has left out included.
     """
 
     def __init__(
         self,
         model: JointModel,
+        optimizer: Optimizer,
         *,
-        learning_rate: float,
-        betas: tuple[float, float],
-        decay: float,
-        step_size: int,
         gradient_clip: float = 0.0,
         precision: str = "float32",
         device: torch.device | str = "cpu",
@@ -58,9 +58,8 @@ class Updater:
         loss: Loss | None = None,
     ):
         self.model = model
+        self.optimizer = optimizer
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, betas=betas)
-        self.base_rate, self.decay, self.step_size = learning_rate, decay, step_size
         self.gradient_clip = gradient_clip
         self.precision, self.device, self.seed = precision, torch.device(device), seed
         self.accumulate, self.processes = accumulate, processes
@@ -68,22 +67,21 @@ class Updater:
         if self.scaler.is_enabled():
             self.scaler.scale(torch.zeros((), device=self.device))  # it is made on first use, which may be a part's
         self.loss = loss or model.loss
-        self.num_updates = 0
+        self.num_updates = self.num_turns = 0
 
-    @property
-    def learning_rate(self) -> float:
-        """Halved (times `decay`) after every `step_size` updates."""
-        return self.base_rate * self.decay ** (self.num_updates // self.step_size)
+    def pass_turn(self) -> None:
+        """Leave an update of the plan out."""
+        self.num_turns += 1
 
-    def update(self, task: Task[Any], batch: Batch, *, weight: float = 1.0) -> Step:
-        """One step on `weight` times the loss of one task; gives the loss itself.
+    def update(self, task: Task[Any], batch: Batch, *, weight: float = 1.0, rate: float | None = None) -> Step:
+        """One step on `weight` times the loss of one task; gives the loss itself. rate: the task's own learning rate.
 
         Raises TrainingError if the loss or a gradient is not finite, or memory runs out.
         """
         self.model.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
-        self.optimizer.zero_grad(set_to_none=True)
+        optimizer = self.optimizer.inner
+        self.optimizer.set_rates(self.num_turns, rate)
+        optimizer.zero_grad(set_to_none=True)
         num_parts = self.accumulate * self.processes.size
         with explaining_memory(
             f"at update {self.num_updates} of task {task.name!r} (a batch of {batch.num_examples} examples"
@@ -94,13 +92,14 @@ class Updater:
             own = sum(self._backward(task, batch, number, weight) for number in range(self.accumulate))
             loss = add_up_gradients(self.parameters, own, self.processes)
             self._check_finite(loss, task, batch, "the loss")
-            self.scaler.unscale_(self.optimizer)
+            self.scaler.unscale_(optimizer)
             norm = self._clip()
             if not self.scaler.is_enabled() or self.scaler.get_scale() <= LOWEST_SCALE:
                 self._check_finite(norm, task, batch, "a gradient")
-            self.scaler.step(self.optimizer)  # float16 alone: leaves the step out where a gradient overflowed
+            self.scaler.step(optimizer)  # float16 alone: leaves the step out where a gradient overflowed
             self.scaler.update()
         self.num_updates += 1
+        self.num_turns += 1
         return Step(loss, norm)
 
     def _backward(self, task: Task[Any], batch: Batch, number: int, weight: float) -> float:

@@ -1,0 +1,87 @@
+"""The configuration of a training: Algorithm 1, its optimizer, and what 12-in-1 adds to both.
+
+training:
+  optimizer: adamw
+  weight_decay: 0.01
+  schedule: linear
+  warmup: 0.1
+  part_rates: {decoders: 0.0001}
+  sampling: round-robin
+  stop_and_go: {gap: 4}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=0, strict=True)]  # strict: true and 2.0 are no counts
+AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+OptimizerKind = Literal["adam", "adamw"]
+ScheduleKind = Literal["halving", "linear"]
+Sampling = Literal["periodic", "round-robin", "proportional"]
+Curriculum = bool | Literal["fast-first", "slow-first"]
+
+
+@dataclass(frozen=True)
+class StopAndGoConfig:
+    """Dynamic stop-and-go of 12-in-1 (training/stop_and_go.py); the defaults are its authors'.
+
+    A task stops after more than `patience` scores in a row that are not `threshold` (relative) above its best, and goes
+    again once it has fallen `continue_threshold` below it; `cooldown` scores after each change count for nothing. gap:
+    while it stops it trains at every gap-th of its turns. resets: shares of the training at which all begin anew.
+    """
+
+    patience: Count = 1
+    threshold: NotNegative = 0.001
+    continue_threshold: NotNegative = 0.005
+    cooldown: Count = 1
+    gap: AtLeastOne = 4
+    resets: tuple[Share, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Algorithm 1 and its optimizer. Defaults: section 5.2 of the paper; cycle_updates is its C.
+
+    init_from: a checkpoint to start from; the training inherits what has trained it. The others: docs/training.md.
+    """
+
+    plan: str = "{out}/plan.json"
+    cycle_updates: AtLeastOne = 20
+    learning_rate: Positive = 0.001
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    decay: Positive = 0.5
+    gradient_clip: NotNegative = 0.0
+    precision: Precision = "auto"
+    device: str = "auto"
+    curriculum: Curriculum = False
+    evaluate_every: Count = 0
+    checkpoint_every: AtLeastOne = 10
+    init_from: str = ""
+    accumulate: AtLeastOne = 1
+    compile: bool = False
+    patience: Count = 0
+    keep_last: AtLeastOne = 1
+    optimizer: OptimizerKind = "adam"
+    weight_decay: NotNegative = 0.0
+    part_rates: dict[str, Positive] = field(default_factory=dict)
+    schedule: ScheduleKind = "halving"
+    warmup: Share = 0.0
+    sampling: Sampling = "periodic"
+    stop_and_go: StopAndGoConfig | None = None
+
+
+@dataclass(frozen=True)
+class CombinationsConfig:
+    """The stage train-combinations: the seeds of every combination, and how many trainings at once (0: one a core)."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    jobs: int = 0
