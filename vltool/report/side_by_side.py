@@ -102,12 +102,8 @@ def _grounded(decoders: Decoders, looker: Looker, question: Example) -> list[Pan
     phrases = tuple(Phrase(start, end - start, "", (), everything) for start, end in spans)
     record = GroundedCaption(image_id, 0, tokens, phrases, height=regions.height, width=regions.width)
     joined = " ".join(tokens)
-    own = Batching(
-        looker.batching.regions,
-        {joined: tokens},
-        {joined: looker.batching.token_ids[sentence]},
-        frames=looker.batching.frames,
-    )
+    batching, ids = looker.batching, {joined: looker.batching.token_ids[sentence]}
+    own = Batching(batching.regions, {joined: tokens}, ids, frames=batching.frames)
     logits, _, (panel,) = replace(looker, batching=own).look(
         task, [Example(question.example_id, ((image_id, joined),), record)]
     )

@@ -239,13 +239,10 @@ def check(options: Options) -> None:
     }
     for name, (places, num_layers) in streams.items():
         if not places or len(places) != options.num_levels:
-            raise ConfigError(
-                f"encoder.options.{name} is {list(places)}: name one place a connection, as many in both streams"
-            )
+            raise ConfigError(f"{name} is {list(places)}: name one place a connection, as many in both streams")
         if list(places) != sorted(places) or not 0 <= places[0] <= places[-1] <= num_layers:
             raise ConfigError(
-                f"encoder.options.{name} is {list(places)}: name layers in order, from 0 to {num_layers}, how many "
-                "there are"
+                f"{name} is {list(places)}: name layers in order, from 0 to {num_layers}, how many there are"
             )
     for name in ("dropout", "attention_dropout"):
         if not 0 <= getattr(options, name) < 1:

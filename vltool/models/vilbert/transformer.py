@@ -30,7 +30,7 @@ def attend(
 def check_heads(width: int, num_heads: int, *, what: str) -> None:
     """Raises ConfigError where the heads do not share the width evenly."""
     if width < 1 or num_heads < 1 or width % num_heads:
-        raise ConfigError(f"encoder.options: {what}: {num_heads} heads do not share a width of {width} evenly")
+        raise ConfigError(f"{what}: {num_heads} heads do not share a width of {width} evenly")
 
 
 class AddAndNormalize(nn.Module):
