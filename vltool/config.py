@@ -36,6 +36,7 @@ from vltool.training_config import (
     Share,
     StopAndGoConfig,  # noqa: F401 - for _inner
     TrainingConfig,
+    check_combinations,
 )
 from vltool.yaml_files import apply_override, read_layers
 
@@ -415,32 +416,12 @@ def _check_names(config: RunConfig, where: str) -> None:
             raise ConfigError(
                 f"{where}: training.part_rates: {part}: the run has no such task; it has {', '.join(config.tasks)}"
             )
-    _check_combinations(config, where)
+    check_combinations(config.combinations, list(config.tasks), where=where)
     for name in config.search.tasks:
         if name not in config.tasks:
             raise ConfigError(
                 f"{where}: search.tasks.{name}: the run has no such task; it has {', '.join(config.tasks)}"
             )
-
-
-def _check_combinations(config: RunConfig, where: str) -> None:
-    chosen = config.combinations
-    for kind, sets in (("groups", chosen.groups), ("sets", chosen.sets)):
-        for name, tasks in sets.items():
-            unknown = [task for task in tasks if task not in config.tasks]
-            if unknown or not tasks or len(set(tasks)) < len(tasks):
-                raise ConfigError(
-                    f"{where}: combinations.{kind}.{name} is {list(tasks)}: name different tasks of the run "
-                    f"({', '.join(config.tasks)})"
-                )
-    grouped = [task for tasks in chosen.groups.values() for task in tasks]
-    twice = sorted({task for task in grouped if grouped.count(task) > 1})
-    if twice:
-        raise ConfigError(f"{where}: combinations.groups: {', '.join(twice)} stands in more than one group")
-    if {"groups", "pairs"} & set(chosen.train) and not chosen.groups:
-        raise ConfigError(f"{where}: combinations.train asks for groups, and combinations.groups names none")
-    if "finetuned" in chosen.train and "all" not in chosen.train:
-        raise ConfigError(f"{where}: combinations.train: finetuned starts from the training of all: name `all` too")
 
 
 def _check_stages(config: RunConfig, where: str) -> None:
