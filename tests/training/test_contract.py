@@ -62,7 +62,7 @@ class Network:
 
 def test_every_registered_name_is_held_to_the_contract() -> None:
     assert set(SMALL) == set(ENCODERS)
-    assert set(LEVELS) == set(TASKS)
+    assert set(LEVELS) <= set(TASKS)  # the others: tests/tasks/test_tasks.py
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
