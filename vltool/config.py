@@ -61,7 +61,10 @@ Filled = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """The generated world: where it is written, how many pictures of each set, and its seed."""
+    """The generated world: where it is written, how many pictures of each set, and its seed.
+
+    twelve: whether it has the further datasets of 12-in-1 too.
+    """
 
     out: str = "{out}/world"
     train: AtLeastOne = 600
@@ -69,6 +72,7 @@ class WorldConfig:
     test: Count = 200
     seed: Seed = 0
     questions_per_image: AtLeastOne = 8
+    twelve: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,19 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Tokens and word vectors. answer_threshold: answers that are right more often than this make the pool."""
+    """Tokens and word vectors. answer_threshold: answers that are right more often than this make the pool.
+
+    tokenizer: words by spaCy, with GloVe's vectors; or word pieces, of a `vocab.txt` (wordpiece_vocab) or, without one,
+    at most wordpiece_size learned from training text. max_tokens: what is longer is cut, and counted; 0: nothing is.
+    """
 
     glove: Filled = "world"
     min_count: AtLeastOne = 1
     answer_threshold: Count = 8
+    tokenizer: Literal["spacy", "wordpiece"] = "spacy"
+    wordpiece_vocab: str = ""
+    wordpiece_size: AtLeastOne = 2000
+    max_tokens: Count = 0
 
 
 @dataclass(frozen=True)
@@ -261,8 +273,13 @@ def dump(config: RunConfig) -> dict[str, Any]:
             del plain["training"][key]
     for key in ("engine", "ray_address"):  # who has made the features does not matter to a run
         del plain["features"][key]
+    for key in _YOUNGER_TEXT_KEYS:
+        if plain["text"][key] == getattr(TextConfig, key):
+            del plain["text"][key]
     if not config.splits.exclude:
         del plain["splits"]["exclude"]
+    if plain["world"] and not plain["world"]["twelve"]:
+        del plain["world"]["twelve"]
     for part, key in (
         (plain["features"], "given_store"),
         *((item, "vg_images") for item in plain["features"]["extract"]),
@@ -282,6 +299,7 @@ _YOUNGER_KEYS = (
     *("init_from", "accumulate", "compile", "patience", "keep_last"),
     *("optimizer", "weight_decay", "part_rates", "schedule", "warmup", "sampling", "stop_and_go"),
 )
+_YOUNGER_TEXT_KEYS = ("tokenizer", "wordpiece_vocab", "wordpiece_size", "max_tokens")
 
 
 def _fill(value: Any, names: dict[str, Any]) -> Any:
@@ -351,7 +369,8 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
     for k, images in enumerate(features.extract):
         yield from ((f"features.extract.{k}.images", path) for path in images.images)
         yield f"features.extract.{k}.vg_images", images.vg_images
-    yield "text.glove", config.text.glove
+    yield from (("text.glove", config.text.glove), ("text.wordpiece_vocab", config.text.wordpiece_vocab))
+    yield "encoder.options.init_from", str(config.encoder.options.get("init_from", ""))
     yield from (("training.plan", training.plan), ("training.init_from", training.init_from))
     yield "splits.exclude", config.splits.exclude if isinstance(config.splits.exclude, str) else ""
     for place, source in sources_of(config):
@@ -396,11 +415,32 @@ def _check_names(config: RunConfig, where: str) -> None:
             raise ConfigError(
                 f"{where}: training.part_rates: {part}: the run has no such task; it has {', '.join(config.tasks)}"
             )
+    _check_combinations(config, where)
     for name in config.search.tasks:
         if name not in config.tasks:
             raise ConfigError(
                 f"{where}: search.tasks.{name}: the run has no such task; it has {', '.join(config.tasks)}"
             )
+
+
+def _check_combinations(config: RunConfig, where: str) -> None:
+    chosen = config.combinations
+    for kind, sets in (("groups", chosen.groups), ("sets", chosen.sets)):
+        for name, tasks in sets.items():
+            unknown = [task for task in tasks if task not in config.tasks]
+            if unknown or not tasks or len(set(tasks)) < len(tasks):
+                raise ConfigError(
+                    f"{where}: combinations.{kind}.{name} is {list(tasks)}: name different tasks of the run "
+                    f"({', '.join(config.tasks)})"
+                )
+    grouped = [task for tasks in chosen.groups.values() for task in tasks]
+    twice = sorted({task for task in grouped if grouped.count(task) > 1})
+    if twice:
+        raise ConfigError(f"{where}: combinations.groups: {', '.join(twice)} stands in more than one group")
+    if {"groups", "pairs"} & set(chosen.train) and not chosen.groups:
+        raise ConfigError(f"{where}: combinations.train asks for groups, and combinations.groups names none")
+    if "finetuned" in chosen.train and "all" not in chosen.train:
+        raise ConfigError(f"{where}: combinations.train: finetuned starts from the training of all: name `all` too")
 
 
 def _check_stages(config: RunConfig, where: str) -> None:

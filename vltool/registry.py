@@ -82,6 +82,9 @@ TASKS = Registry(
         "caption_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
         "vqa": "vltool.tasks.vqa:VisualQuestionAnswering",
         "grounding": "vltool.tasks.grounding:VisualGrounding",
+        "masked_words": "vltool.tasks.masked_modelling:MaskedWords",
+        "masked_regions": "vltool.tasks.masked_modelling:MaskedRegions",
+        "alignment": "vltool.tasks.alignment:Alignment",
         "visual_genome_qa": "vltool.tasks.visual_genome_qa:VisualGenomeQA",
         "gqa": "vltool.tasks.gqa:Gqa",
         "coco_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
@@ -144,5 +147,6 @@ def resolve(registry: Mapping[str, str], name: str, *, kind: str) -> Any:
         return reduce(getattr, attribute.split("."), import_module(module))
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {error}. Mend or reinstall that package"
+            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {error}. "
+            "Mend or reinstall that package"
         ) from error

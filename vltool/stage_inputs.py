@@ -50,8 +50,9 @@ def reads_text(config: RunConfig) -> dict[str, Any]:
     files = {path for _, source in sources_of(config) for path in source.files.values()}
     if isinstance(config.splits.exclude, str) and config.splits.exclude:
         files.add(config.splits.exclude)
-    if config.text.glove != "world":
-        files.add(config.text.glove)
+    words = config.text.wordpiece_vocab if config.text.tokenizer == "wordpiece" else config.text.glove
+    if words not in ("", "world"):
+        files.add(words)
     return {**part_of("text", "tasks", "splits")(config), "files": file_stamps(sorted(files))}
 
 
@@ -59,16 +60,24 @@ def reads_features(config: RunConfig) -> dict[str, Any]:
     """The store, whoever has filled it, and the settings of every training."""
     stores = [path for path in (config.features.store, config.features.given_store) if path]
     files = [stamp for stamp in file_stamps(stores) if "lock" not in Path(stamp[0]).name]  # readers touch the lock
-    return {**part_of("search", "encoder", "training")(config), "store": files}
+    return {**part_of("search", "encoder", "training")(config), "store": files, **_first_weights(config)}
 
 
 def reads_plan(config: RunConfig) -> dict[str, Any]:
     """The plan, whoever has written it, and the settings of the training."""
     path = Path(config.training.plan)
     plan = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return {**part_of("training", "encoder")(config), "plan": plan}
+    return {**part_of("training", "encoder")(config), "plan": plan, **_first_weights(config)}
+
+
+def _first_weights(config: RunConfig) -> dict[str, Any]:
+    """The file that a new encoder starts from, if there is one."""
+    path = config.encoder.options.get("init_from")
+    return {"first_weights": file_stamps([Path(path)])} if path else {}
 
 
 def reads_combinations(config: RunConfig) -> dict[str, Any]:
-    """What a training reads, and the seeds."""
-    return {**reads_plan(config), "seeds": list(config.combinations.seeds)}
+    """What a training reads, the seeds, and which sets of tasks are trained."""
+    chosen = dump(config)["combinations"]
+    named = {key: chosen[key] for key in ("train", "groups", "sets", "finetune") if chosen[key]}
+    return {**reads_plan(config), "seeds": list(config.combinations.seeds), **named}

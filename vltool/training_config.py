@@ -13,7 +13,7 @@ training:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 OptimizerKind = Literal["adam", "adamw"]
 ScheduleKind = Literal["halving", "linear"]
 Sampling = Literal["periodic", "round-robin", "proportional"]
+CombinationKind = Literal["single", "groups", "pairs", "all", "finetuned"]
 Curriculum = bool | Literal["fast-first", "slow-first"]
 
 
@@ -81,7 +82,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class CombinationsConfig:
-    """The stage train-combinations: the seeds of every combination, and how many trainings at once (0: one a core)."""
+    """The stage train-combinations: the seeds of every combination, and how many trainings at once (0: one a core).
+
+    train: which sets of tasks (training/combinations.py); without it every combination of the run's tasks. groups: name
+    → its tasks. sets: further sets by name. finetune: keys of `training` and their values where a task alone goes on
+    from the training of all.
+    """
 
     seeds: tuple[int, ...] = (0, 1, 2)
     jobs: int = 0
+    train: tuple[CombinationKind, ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)

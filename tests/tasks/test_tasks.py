@@ -17,7 +17,7 @@ from vltool.metrics.item_scores import ItemScores
 from vltool.registry import TASKS
 from vltool.structures import ImageId
 from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others, wrong_pairs
-from vltool.tasks.grounding import token_spans
+from vltool.tasks.grounding import VisualGrounding
 from vltool.tasks.vqa import VisualQuestionAnswering
 from vltool.text.vocabulary import AnswerPool
 from vltool.training.parts import part_of
@@ -132,7 +132,7 @@ def test_grounding_asks_only_phrases_with_boxes_and_marks_their_regions() -> Non
 
 
 def test_a_span_follows_words_that_the_tokenizer_splits() -> None:
-    spans = token_spans(("the", "dog's", "red", "ball"))
+    spans = VisualGrounding.align(("the", "dog's", "red", "ball"))
     assert spans.tokens == ("the", "dog", "'s", "red", "ball")
     assert spans.span(1, 1) == (1, 3)
     assert spans.span(2, 2) == (3, 5)

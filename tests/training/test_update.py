@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.miniature import miniature_model, snapshot
+from tests.miniature import LEVELS, miniature_model, snapshot
 from vltool.errors import TrainingError
 from vltool.registry import TASKS
 from vltool.training.memory import explaining_memory
 from vltool.training.parts import seed_of_part
 from vltool.training.rates import Optimizer, Rates, RateSchedule
 from vltool.training.update import Updater
-
-LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
 
 
 def updater_of(model: torch.nn.Module, **options: object) -> Updater:

@@ -103,7 +103,7 @@ def _evaluate_pairs(
     scores = np.empty((0, len(examples)), np.float32)
     if own:
         sentences = [example.rows[0][1] for example in examples]
-        inputs = PairInputs.of_batching(batching, image_ids[own.start : own.stop], sentences)
+        inputs = PairInputs.of_batching(batching, image_ids[own.start : own.stop], sentences, task=task.name)
         scorer = PairScorer(model, task.name, inputs, device=device, precision=precision)
         scores = score_pairs(scorer, progress=progress)
     if processes.size > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,11 +30,22 @@ class RegionSource(Protocol):
     def views(self) -> AbstractContextManager[Callable[[ImageId], RegionFeatures]]: ...
 
 
+class Frame(NamedTuple):
+    """Token ids that the encoder wants before and after each sentence of a task."""
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+    def around(self, ids: np.ndarray) -> np.ndarray:
+        """(T,) -> (T + those of the frame,)."""
+        return np.concatenate([self.before, ids, self.after]).astype(np.int64)
+
+
 class Batching:
     """Builds batches from a source of regions and the tokens of every sentence.
 
     tokens: sentence → its words; token_ids: sentence → (T,) int64 rows of the word vectors. given: features of boxes
-    that datasets give, for tasks that want them.
+    that datasets give, for tasks that want them. frames: by task; without one, sentences stand alone.
     """
 
     def __init__(
@@ -44,7 +55,9 @@ class Batching:
         token_ids: Mapping[str, np.ndarray],
         *,
         given: RegionSource | None = None,
+        frames: Mapping[str, Frame] | None = None,
     ):
+        self.frames = frames or {}
         self.regions = regions
         self.given = given
         self.tokens = tokens
@@ -68,7 +81,8 @@ class Batching:
         Features are copied once, from the store to where the batch holds them, in the store's number format.
         """
         with self.regions.views() as view:
-            return self._build(task, examples, view, generator)[0]
+            find = self.regions.get if task.reads_classes else view
+            return self._build(task, examples, find, generator)[0]
 
     def lengths(self, examples: Sequence[Example]) -> np.ndarray:
         """(B,) how long each example is: the words and regions of its longest row together."""
@@ -110,8 +124,8 @@ class Batching:
             rows = np.concatenate([rows, _numbers(more, pictures, sentences)], axis=1)
         inputs, targets = task.tensors(examples, views, rows.shape[1])
         regions, region_mask, boxes = pad_regions(held)
-        tokens, token_mask = pad_tokens([self._token_ids(sentence) for sentence in sentences])
-        return Batch(
+        tokens, token_mask = self.sentences(sentences, task=task.name)
+        batch = Batch(
             regions=regions,
             region_mask=region_mask,
             boxes=boxes,
@@ -122,7 +136,8 @@ class Batching:
             image_ids=tuple(image_id for image_id, _ in pictures),
             inputs=inputs,
             targets=targets,
-        ), views
+        )
+        return task.disguise(batch, generator), views
 
     def _regions(self, picture: _Picture, find: Callable[[ImageId], RegionFeatures]) -> RegionFeatures:
         image_id, given = picture
@@ -140,9 +155,11 @@ class Batching:
         with self.regions.views() as view:
             return pad_regions([view(image_id) for image_id in image_ids])
 
-    def sentences(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """tokens (V, T), token_mask (V, T) of sentences."""
-        return pad_tokens([self._token_ids(sentence) for sentence in sentences])
+    def sentences(self, sentences: Iterable[str], *, task: str) -> tuple[Tensor, Tensor]:
+        """tokens (V, T), token_mask (V, T) of sentences, as the encoder reads them for a task."""
+        found = [self._token_ids(sentence) for sentence in sentences]
+        frame = self.frames.get(task)
+        return pad_tokens([frame.around(ids) for ids in found] if frame else found)
 
     def _tokens(self, sentence: str) -> tuple[str, ...]:
         if sentence not in self.tokens:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 class CaptionRetrieval(Task[CaptionRecord]):
     scoring = "all_pairs"
     main_metric = "rsum"
+    averaged_metric = "text_to_image.recall@1"
 
     @dataclass(frozen=True)
     class Options:

@@ -78,10 +78,14 @@ class Task(ABC, Generic[RecordT]):
     """A task over the records of each split. See docs/adding_a_task.md."""
 
     scoring: ClassVar[Literal["per_example", "all_pairs"]] = "per_example"
+    reads_classes: ClassVar[bool] = False
+    """Whether its batches need the detector's classes of the regions, which take longer to read."""
     chooses_regions: ClassVar[bool] = False
     """Whether it is scored on which of the candidate regions it finds: then their source stands beside its scores."""
     main_metric: ClassVar[str]
     """The score that the search maximises on validation data."""
+    averaged_metric: ClassVar[str] = ""
+    """The score that an average over tasks takes, in percent; the main metric unless named."""
 
     @dataclass(frozen=True)
     class Options:
@@ -127,6 +131,12 @@ class Task(ABC, Generic[RecordT]):
     def learn_answers(self, pool: Any) -> None:
         """Take the answer pool that was built from training data."""
 
+    def learn_words(self, words: Any) -> None:
+        """Take the run's vocabulary, which knows how sentences are split into tokens (vltool.text.words.Words)."""
+
+    def learn_features(self, header: Mapping[str, Any]) -> None:
+        """Take what the feature store says of itself."""
+
     def given_boxes(self, example: Example, *, training: bool) -> GivenBoxes | None:
         """Boxes that the dataset gives, to stand behind the detected regions of the example's (first) picture.
 
@@ -166,6 +176,10 @@ class Task(ABC, Generic[RecordT]):
         self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the decoder needs beside the joint state, and what the loss compares with; first dimension B."""
+
+    def disguise(self, batch: Batch, generator: np.random.Generator | None) -> Batch:
+        """The whole batch as the encoder is to see it. generator: given in training."""
+        return batch
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -60,7 +60,9 @@ def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "answers": {name: pool.to_json() for name, pool in inputs.corpus.answers.items() if name in names},
         "trained_ids": trained.to_json(),
         "protocol": inputs.config.splits.protocol,
-        "store_header": {key: inputs.store.header.get(key) for key in ("backend", "recipe", "fingerprint")},
+        "store_header": {
+            key: inputs.store.header.get(key) for key in ("backend", "recipe", "fingerprint", "class_names")
+        },
     }
 
 

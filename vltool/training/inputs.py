@@ -21,7 +21,7 @@ from vltool.models.joint_model import JointModel
 from vltool.tasks.batching import Batching
 from vltool.tasks.corpus import Corpus, load_corpus
 from vltool.tasks.given_boxes import wanted_boxes
-from vltool.tasks.network import build_network
+from vltool.tasks.network import build_network, sentence_frames
 from vltool.tasks.prepare import PreparedTasks, image_ids_of, prepare_tasks, with_features
 from vltool.training.memory import explaining_memory, is_out_of_memory
 
@@ -51,7 +51,8 @@ class RunInputs:
         return self.config.splits.protocol == "paper-ii"
 
     def batching(self) -> Batching:
-        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids, given=self.given)
+        frames = sentence_frames(self.config, self.corpus.words)
+        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids, frames=frames, given=self.given)
 
     def rules(self, name: str) -> dict[str, Any]:
         """The rules of a task's scores; where it chooses among regions, whose regions they are too."""
@@ -72,6 +73,8 @@ class RunInputs:
         """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics and
         takes the weights that it is to start from."""
         tasks = {name: self.prepared.tasks[name] for name in levels}
+        for task in tasks.values():
+            task.learn_features(self.store.header)
         model = build_network(
             self.config.encoder,
             tasks,
