@@ -149,7 +149,7 @@ def check_sizes(data: bytes) -> None:
     """
     argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > count:
             raise DataError(f"its pickle numbers its object {count} as {argument}: refused")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.cli.test_commands import says, small_run, small_world, vltool
 from vltool.config import load
@@ -127,6 +128,21 @@ def test_two_processes_print_one_result(prepared: Path) -> None:
     assert checkpoint.load(two[1] / "checkpoint").run["processes"] == 2
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_places_of_a_ray_cluster_print_the_result_of_processes_here(prepared: Path) -> None:
+    pytest.importorskip("ray")
+    options = ["--precision", "float32", "--processes", 2, "--json"]
+    here, there = training(prepared, "processes"), training(prepared, "places")
+    first = scores_of(vltool(*here[0], *options, cwd=ROOT))
+    result = vltool(*there[0], *options, "--engine", "ray", cwd=ROOT)
+    second = scores_of(result)
+    assert second["updates"] == first["updates"] == 48 and second["val"] == first["val"]
+    assert "48 updates in" in result.stderr
+    weights = [checkpoint.load(folder / "checkpoint").tensors() for folder in (here[1], there[1])]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_the_best_weights_are_told_and_can_be_scored(prepared: Path) -> None:
     arguments, folder = training(prepared, "best")
     changes = ["--set", "training.evaluate_every=2", "--set", "training.curriculum=true"]
@@ -138,6 +154,10 @@ def test_the_best_weights_are_told_and_can_be_scored(prepared: Path) -> None:
     scored = scores_of(vltool("eval", best["checkpoint"], "--split", "val", "--task", "vqa", "--json"))
     assert scored["vqa"]["accuracy"] == best["score"]
     assert {path.name for path in folder.glob("eval*")} == {"eval-best-vqa-val.json", "eval-best-vqa-val"}
+
+
+def test_an_address_without_its_engine_is_refused(prepared: Path) -> None:
+    says(vltool("train-joint", prepared, "--ray-address", "head:6379"), "--ray-address goes with --engine ray")
 
 
 def test_a_precision_without_its_device_is_refused_at_once(prepared: Path) -> None:

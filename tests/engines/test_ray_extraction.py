@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ def test_the_command_is_interrupted_and_goes_on(many: Path, local: Path, tmp_pat
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        while not list(tmp_path.glob("s.shards/*/data.mdb")):
-            assert process.poll() is None
+        while process.poll() is None and not list(tmp_path.glob("s.shards/*/data.mdb")):
+            time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
         stderr = process.communicate()[1]
     assert process.returncode == 130, stderr

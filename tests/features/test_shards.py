@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from tests.features.test_extract import Faulty, failures_of, records, with_odd_one
@@ -164,6 +165,9 @@ def test_options_that_do_not_go_together_are_refused(pictures: Path, detector: D
         engine_called("local", workers=0, ray_address="127.0.0.1:6379")
     with pytest.raises(ConfigError, match="memory://s: other processes do not see it"):
         extract([pictures], "memory://s", detector=detector, engine=Here())
+    fsspec.filesystem("memory").pipe("/photos/1.jpg", b"")
+    with pytest.raises(ConfigError, match=r"memory:///photos/1\.jpg: other processes do not see it"):
+        extract(["memory://photos"], tmp_path / "s", detector=detector, engine=Here())
 
 
 def test_shards_of_a_store_at_a_url_are_put_beside_it(

@@ -92,7 +92,7 @@ def cluster(address: str, *, num_cpus: int = 0) -> Iterator[Any]:
             logging_level=logging.ERROR,
             **({} if address else here),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray itself raises plain ones, as when a node takes too long to start
         raise _not_joined(address, error) from error
     try:
         yield ray

@@ -140,7 +140,7 @@ def launch_on_ray(
             num_lost = 1 if time.monotonic() - started > LONG_ENOUGH_S else num_lost + 1
             rank = next((rank for rank, code in enumerate(codes) if code == GONE), 0)
             if num_lost > RESTARTS:
-                return Ended(2, f"a process was lost {num_lost} times, the last time process {rank}. " + AGAIN)
+                return Ended(2, f"a process was lost {num_lost} times, the last one process {rank} (memory?). {AGAIN}")
             say(
                 f"process {rank} of {num_processes} or its node is lost: all are started again from the last checkpoint"
             )

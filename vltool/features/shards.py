@@ -28,6 +28,7 @@ from vltool.engines.engine import Engine, LostJob
 from vltool.errors import BusyError, ConfigError, StoreError
 from vltool.features.describe import Job, Outcome
 from vltool.features.fill import Boxes, Described, FillStore, Way, batch_size_on, is_small, run_here, sort_out
+from vltool.features.folder import expanded
 from vltool.features.merge import copy
 from vltool.features.sources import Picture
 from vltool.features.store import RegionStore
@@ -59,11 +60,12 @@ class Shard:
 
 
 def fill_by(engine: Engine, *, place: str, stop_on_error: bool) -> FillStore:
-    """The function `fill`, with shards that an engine runs. place: of the store, a folder or a URL."""
-    if is_url(place) and in_this_process_alone(place):
-        raise ConfigError(f"{place}: other processes do not see it. With --engine, name a folder or URL that all see")
+    """The function `fill`, with shards that an engine runs. place: where the store is to be, a folder or a URL."""
+    check_seen_by_all(place)
 
     def filled(pictures: Sequence[Picture], store: RegionStore, boxes: Boxes | None, way: Way) -> Iterator[Described]:
+        for picture in pictures:
+            check_seen_by_all(picture.path)
         folder = shards_folder(place)
         for left in shards_in(folder):
             gather(left, store)
@@ -85,9 +87,16 @@ def fill_by(engine: Engine, *, place: str, stop_on_error: bool) -> FillStore:
     return filled
 
 
+def check_seen_by_all(place: object) -> None:
+    """Raises ConfigError for what only this process can see."""
+    if is_url(place) and in_this_process_alone(str(place)):
+        raise ConfigError(f"{place}: other processes do not see it. With --engine ray, name what all machines see")
+
+
 def shards_folder(place: str) -> str:
     """Where the shards of a store lie, a folder or a URL."""
-    return f"{with_slashes(place) if is_url(place) else place}".rstrip("/") + ".shards"
+    place = with_slashes(place) if is_url(place) else str(expanded(place))
+    return place.rstrip("/").removesuffix("/data.mdb") + ".shards"
 
 
 def clear_shards(place: str) -> None:
