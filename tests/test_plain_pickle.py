@@ -1,4 +1,4 @@
-"""Pickles of a few bytes that would take gigabytes or forever; what else a pickle may not do: test_formats_damage.py."""
+"""Pickles of a few bytes that would take gigabytes or forever; code in pickles: test_formats_damage.py."""
 
 from __future__ import annotations
 

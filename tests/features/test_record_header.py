@@ -59,7 +59,7 @@ def test_a_header_that_does_not_describe_its_record_is_refused(change: Callable[
     data = with_header(change)
     assert record.is_whole(data) and not record.is_of("coco:7", data)
     for read in (record.decode, record.layout_of):
-        with pytest.raises(StoreError, match="header|size"):
+        with pytest.raises(StoreError, match=r"header|size"):
             read(data)
 
 
