@@ -18,6 +18,7 @@ from vltool.models.joint_model import JointModel
 from vltool.registry import TASKS, resolve
 from vltool.structures import ImageId, RegionFeatures
 from vltool.tasks.batching import Batching
+from vltool.tasks.corpus import Corpus
 from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
@@ -160,10 +161,14 @@ def twelve_model(
     sentences = dict.fromkeys(s for splits in examples.values() for es in splits.values() for s in miniature.texts(es))
     tokens = {sentence: tuple(sentence.split()) for sentence in sentences}
     words = Vocabulary.build(list(tokens.values()))
-    for name, task in chosen.items():
-        answers = task.answers(examples[name]["train"])
-        if answers:
-            task.learn_answers(AnswerPool.build(answers, threshold=0, normalize=task.normalize_answer))
+    answers = {
+        name: AnswerPool.build(found, threshold=0, normalize=task.normalize_answer)
+        for name, task in chosen.items()
+        if (found := task.answers(examples[name]["train"]))
+    }
+    vectors = np.random.default_rng(0).normal(0, 1, (len(words), 6)).astype(np.float32)
+    prepared, corpus = PreparedTasks(chosen, examples, ()), Corpus(words, vectors, tokens, answers, {})
+    corpus.teach(prepared)
     regions = regions or Pictures()
     for name, task in chosen.items():
         task.prepare_training(examples[name]["train"], regions)
@@ -171,12 +176,11 @@ def twelve_model(
         miniature.miniature_config("nowhere").encoder,
         chosen,
         dict.fromkeys(chosen, 2),
-        vectors=np.random.default_rng(0).normal(0, 1, (len(words), 6)).astype(np.float32),
+        vectors=vectors,
         feature_dim=FEATURE_DIM,
         seed=0,
     )
-    token_ids = {sentence: np.array(words.ids(found), np.int64) for sentence, found in tokens.items()}
-    return model, PreparedTasks(chosen, examples, ()), Batching(regions, tokens, token_ids, given=given or Given())
+    return model, prepared, Batching(regions, tokens, corpus.token_ids, given=given or Given())
 
 
 __all__ = ["Given", "every_task", "make_task", "picture", "twelve_model"]

@@ -77,10 +77,8 @@ class WorldConfig:
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids.
-
-    vg_images: Visual Genome's image_data.json, by which its pictures that are COCO's get their coco: ids.
-    """
+    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids. vg_images: Visual Genome's
+    image_data.json, by which its pictures that are COCO's get their coco: ids."""
 
     images: tuple[str, ...]
     image_id: str = "file:{stem}"
@@ -280,10 +278,8 @@ def dump(config: RunConfig) -> dict[str, Any]:
         del plain["splits"]["exclude"]
     if plain["world"] and not plain["world"]["twelve"]:
         del plain["world"]["twelve"]
-    for part, key in (
-        (plain["features"], "given_store"),
-        *((item, "vg_images") for item in plain["features"]["extract"]),
-    ):
+    features = plain["features"]
+    for part, key in ((features, "given_store"), *((item, "vg_images") for item in features["extract"])):
         if not part[key]:
             del part[key]
     for task in plain["tasks"].values():
@@ -363,9 +359,8 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from (("out", config.out), ("data", config.data))
     yield "world.out", config.world.out if config.world else ""
     features, training = config.features, config.training
-    yield from (
-        (f"features.{name}", getattr(features, name)) for name in ("store", "given_store", "config_file", "weights")
-    )
+    names = ("store", "given_store", "config_file", "weights")
+    yield from ((f"features.{name}", getattr(features, name)) for name in names)
     for k, images in enumerate(features.extract):
         yield from ((f"features.extract.{k}.images", path) for path in images.images)
         yield f"features.extract.{k}.vg_images", images.vg_images
