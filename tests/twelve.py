@@ -161,6 +161,7 @@ def twelve_model(
     tokens = {sentence: tuple(sentence.split()) for sentence in sentences}
     words = Vocabulary.build(list(tokens.values()))
     for name, task in chosen.items():
+        task.learn_words(words)
         answers = task.answers(examples[name]["train"])
         if answers:
             task.learn_answers(AnswerPool.build(answers, threshold=0, normalize=task.normalize_answer))

@@ -19,6 +19,7 @@ from tests.miniature import (
     miniature_prepared,
     snapshot,
 )
+from tests.twelve import RECORDS, twelve_model
 from vltool.config import EncoderConfig
 from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, TASKS
@@ -90,7 +91,7 @@ class Network:
 
 def test_every_registered_name_is_held_to_the_contract() -> None:
     assert set(SMALL) == set(ENCODERS)
-    assert set(LEVELS) == set(TASKS)
+    assert {*LEVELS, *RECORDS} == set(TASKS)
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
@@ -108,6 +109,20 @@ def test_an_update_leaves_levels_above_and_other_decoders_bit_identical(name: st
     assert not [key for key in moved if key.startswith((*above, *others))]
     assert any(key.startswith(f"decoders.{name}.") for key in moved)
     assert any(key.startswith(f"encoder.levels.{LEVELS[name] - 1}.") for key in moved)
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_an_update_of_each_of_the_twelve_leaves_levels_above_alone(name: str) -> None:
+    model, prepared, batching = twelve_model(name, "masked_words")
+    updater = Updater(model, Optimizer(model, rates=Rates(0.01), schedule=RateSchedule(step_size=100)))
+    for other in ("masked_words", name):
+        before = snapshot(model)
+        examples = prepared.examples[other]["train"][:7]
+        batch = batching.training_batch(prepared.tasks[other], examples, np.random.default_rng(0))
+        updater.update(prepared.tasks[other], batch)
+    moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert not [key for key in moved if key.startswith(("encoder.levels.2.", "decoders.masked_words."))]
+    assert any(key.startswith(f"decoders.{name}.") for key in moved)
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
