@@ -41,6 +41,7 @@ from vltool.training_config import (
 from vltool.yaml_files import apply_override, read_layers
 
 _MAY_BE_URLS = ("features.store", "features.extract", "tasks.", "data")
+_SPLITS = ("train", "val", "test")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = (
     "world",
@@ -277,22 +278,16 @@ def dump(config: RunConfig) -> dict[str, Any]:
     for key in _YOUNGER_TEXT_KEYS:
         if plain["text"][key] == getattr(TextConfig, key):
             del plain["text"][key]
-    if not config.splits.exclude:
-        del plain["splits"]["exclude"]
-    if plain["world"] and not plain["world"]["twelve"]:
-        del plain["world"]["twelve"]
     for part, key in (
+        (plain["splits"], "exclude"),
         (plain["features"], "given_store"),
         *((item, "vg_images") for item in plain["features"]["extract"]),
+        *((world, "twelve") for world in (plain["world"],) if world),
+        *((task, "learning_rate") for task in plain["tasks"].values()),
+        *((source, "expect") for task in plain["tasks"].values() for split in _SPLITS for source in task[split]),
     ):
         if not part[key]:
             del part[key]
-    for task in plain["tasks"].values():
-        if task["learning_rate"] is None:
-            del task["learning_rate"]
-        for source in (source for split in ("train", "val", "test") for source in task[split]):
-            if not source["expect"]:
-                del source["expect"]
     return plain
 
 
@@ -381,7 +376,7 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
 def sources_of(config: RunConfig) -> Iterator[tuple[str, SourceConfig]]:
     """Every source of a run and the key it stands under, as in tasks.vqa.train.0."""
     for name, task in config.tasks.items():
-        for split in ("train", "val", "test"):
+        for split in _SPLITS:
             yield from ((f"tasks.{name}.{split}.{k}", source) for k, source in enumerate(getattr(task, split)))
 
 

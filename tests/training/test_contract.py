@@ -9,23 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.miniature import (
-    FEATURE_DIM,
-    LEVELS,
-    Pictures,
-    miniature_config,
-    miniature_corpus,
-    miniature_pieces,
-    miniature_prepared,
-    snapshot,
-)
-from tests.twelve import RECORDS, twelve_model
+from tests import miniature
+from tests.miniature import snapshot
+from tests.twelve import twelve_model
 from vltool.config import EncoderConfig
-from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, TASKS
 from vltool.structures import Batch
-from vltool.tasks.batching import Batching
-from vltool.tasks.network import build_network, sentence_frames, wanted_frame
 from vltool.tasks.task import Task
 from vltool.training.parts import part_of
 from vltool.training.rates import Optimizer, Rates, RateSchedule
@@ -62,23 +51,14 @@ SMALL = {
 """Options of each encoder for a test: three levels, no dropout."""
 
 
+LEVELS = dict.fromkeys(TASKS, 2) | miniature.LEVELS
+
+
 class Network:
     def __init__(self, encoder: str) -> None:
-        self.prepared = miniature_prepared()
-        config = replace(miniature_config("nowhere"), encoder=EncoderConfig(encoder, SMALL[encoder]))
-        in_pieces = any(wanted_frame(config.encoder))
-        corpus = (miniature_pieces if in_pieces else miniature_corpus)(self.prepared)
+        config = EncoderConfig(encoder, SMALL[encoder])
+        self.model, self.prepared, self.batching = twelve_model(encoder=config, levels=LEVELS)
         self.tasks: dict[str, Task[Any]] = self.prepared.tasks
-        frames = sentence_frames(config, corpus.words)
-        self.batching = Batching(Pictures(), corpus.tokens, corpus.token_ids, frames=frames)
-        self.model: JointModel = build_network(
-            config.encoder,
-            self.tasks,
-            LEVELS,
-            vectors=corpus.vectors,
-            feature_dim=FEATURE_DIM,
-            seed=0,
-        )
 
     def batch(self, name: str, size: int = 7) -> Batch:
         examples = self.prepared.examples[name]["train"][:size]
@@ -91,7 +71,6 @@ class Network:
 
 def test_every_registered_name_is_held_to_the_contract() -> None:
     assert set(SMALL) == set(ENCODERS)
-    assert {*LEVELS, *RECORDS} == set(TASKS)
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
@@ -109,20 +88,6 @@ def test_an_update_leaves_levels_above_and_other_decoders_bit_identical(name: st
     assert not [key for key in moved if key.startswith((*above, *others))]
     assert any(key.startswith(f"decoders.{name}.") for key in moved)
     assert any(key.startswith(f"encoder.levels.{LEVELS[name] - 1}.") for key in moved)
-
-
-@pytest.mark.parametrize("name", sorted(RECORDS))
-def test_an_update_of_each_of_the_twelve_leaves_levels_above_alone(name: str) -> None:
-    model, prepared, batching = twelve_model(name, "masked_words")
-    updater = Updater(model, Optimizer(model, rates=Rates(0.01), schedule=RateSchedule(step_size=100)))
-    for other in ("masked_words", name):
-        before = snapshot(model)
-        examples = prepared.examples[other]["train"][:7]
-        batch = batching.training_batch(prepared.tasks[other], examples, np.random.default_rng(0))
-        updater.update(prepared.tasks[other], batch)
-    moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
-    assert not [key for key in moved if key.startswith(("encoder.levels.2.", "decoders.masked_words."))]
-    assert any(key.startswith(f"decoders.{name}.") for key in moved)
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
