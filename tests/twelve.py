@@ -5,24 +5,27 @@ Two given boxes a picture: the detected regions 0 and 1 a little moved, with fea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tests import miniature
 from tests.miniature import COLOURS, FEATURE_DIM, Pictures, captions, colour_of, image_id, picture
+from vltool.config import EncoderConfig
 from vltool.datasets.records import EntailmentRecord, GqaQuestion, PairStatement, PointingRecord, QuestionRecord
 from vltool.models.joint_model import JointModel
 from vltool.registry import TASKS, resolve
 from vltool.structures import ImageId, RegionFeatures
 from vltool.tasks.batching import Batching
-from vltool.tasks.corpus import Corpus
-from vltool.tasks.network import build_network
+from vltool.tasks.network import build_network, sentence_frames, wanted_frame
 from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.text.vocabulary import AnswerPool, Vocabulary
+from vltool.text.wordpiece import WordPieces
+from vltool.text.words import Words
 
 SPLITS = {"train": range(8), "val": range(8, 10), "test": range(10, 12)}
 
@@ -153,34 +156,49 @@ def every_task() -> dict[str, Task[Any]]:
 
 
 def twelve_model(
-    *names: str, tasks: dict[str, Task[Any]] | None = None, regions: Any = None, given: Any = None
+    *names: str,
+    tasks: dict[str, Task[Any]] | None = None,
+    regions: Any = None,
+    given: Any = None,
+    encoder: EncoderConfig | None = None,
+    levels: Mapping[str, int] | None = None,
 ) -> tuple[JointModel, PreparedTasks, Batching]:
-    """An untrained model of d = 16 for some tasks (all), each at level 2, with their answer pools; their batching."""
+    """An untrained model for some tasks (all), with their answer pools; their batching.
+
+    encoder: d = 16 unless another is given, with the words that it reads. levels: 2 for a task that is not in it.
+    """
     chosen = tasks or {name: task for name, task in every_task().items() if not names or name in names}
     examples = {name: {s: task.examples(s) for s in SPLITS} for name, task in chosen.items()}
     sentences = dict.fromkeys(s for splits in examples.values() for es in splits.values() for s in miniature.texts(es))
-    tokens = {sentence: tuple(sentence.split()) for sentence in sentences}
-    words = Vocabulary.build(list(tokens.values()))
-    answers = {
-        name: AnswerPool.build(found, threshold=0, normalize=task.normalize_answer)
-        for name, task in chosen.items()
-        if (found := task.answers(examples[name]["train"]))
-    }
-    vectors = np.random.default_rng(0).normal(0, 1, (len(words), 6)).astype(np.float32)
-    prepared, corpus = PreparedTasks(chosen, examples, ()), Corpus(words, vectors, tokens, answers, {})
-    corpus.teach(prepared)
+    config = miniature.miniature_config("nowhere")
+    config = replace(config, encoder=encoder or config.encoder, tasks=dict.fromkeys(chosen, config.tasks["vqa"]))
+    words: Words
+    if any(wanted_frame(config.encoder)):
+        words = WordPieces.learn(sentences, size=120)
+        tokens = dict(zip(sentences, words.tokenize_all(sentences), strict=True))
+    else:
+        tokens = {sentence: tuple(sentence.split()) for sentence in sentences}
+        words = Vocabulary.build(list(tokens.values()))
+    for name, task in chosen.items():
+        task.learn_words(words)
+        answers = task.answers(examples[name]["train"])
+        if answers:
+            task.learn_answers(AnswerPool.build(answers, threshold=0, normalize=task.normalize_answer))
     regions = regions or Pictures()
     for name, task in chosen.items():
         task.prepare_training(examples[name]["train"], regions)
     model = build_network(
-        miniature.miniature_config("nowhere").encoder,
+        config.encoder,
         chosen,
-        dict.fromkeys(chosen, 2),
-        vectors=vectors,
+        {name: (levels or {}).get(name, 2) for name in chosen},
+        vectors=np.random.default_rng(0).normal(0, 1, (len(words), 6)).astype(np.float32),
         feature_dim=FEATURE_DIM,
         seed=0,
     )
-    return model, prepared, Batching(regions, tokens, corpus.token_ids, given=given or Given())
+    token_ids = {sentence: np.array(words.ids(found), np.int64) for sentence, found in tokens.items()}
+    frames = sentence_frames(config, words)
+    batching = Batching(regions, tokens, token_ids, given=given or Given(), frames=frames)
+    return model, PreparedTasks(chosen, examples, ()), batching
 
 
 __all__ = ["Given", "every_task", "make_task", "picture", "twelve_model"]

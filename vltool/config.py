@@ -36,10 +36,12 @@ from vltool.training_config import (
     Share,
     StopAndGoConfig,  # noqa: F401 - for _inner
     TrainingConfig,
+    check_combinations,
 )
 from vltool.yaml_files import apply_override, read_layers
 
 _MAY_BE_URLS = ("features.store", "features.extract", "tasks.", "data")
+_SPLITS = ("train", "val", "test")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = (
     "world",
@@ -77,8 +79,10 @@ class WorldConfig:
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids. vg_images: Visual Genome's
-    image_data.json, by which its pictures that are COCO's get their coco: ids."""
+    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids.
+
+    vg_images: Visual Genome's image_data.json, by which its pictures that are COCO's get their coco: ids.
+    """
 
     images: tuple[str, ...]
     image_id: str = "file:{stem}"
@@ -274,20 +278,16 @@ def dump(config: RunConfig) -> dict[str, Any]:
     for key in _YOUNGER_TEXT_KEYS:
         if plain["text"][key] == getattr(TextConfig, key):
             del plain["text"][key]
-    if not config.splits.exclude:
-        del plain["splits"]["exclude"]
-    if plain["world"] and not plain["world"]["twelve"]:
-        del plain["world"]["twelve"]
-    features = plain["features"]
-    for part, key in ((features, "given_store"), *((item, "vg_images") for item in features["extract"])):
+    for part, key in (
+        (plain["splits"], "exclude"),
+        (plain["features"], "given_store"),
+        *((item, "vg_images") for item in plain["features"]["extract"]),
+        *((world, "twelve") for world in (plain["world"],) if world),
+        *((task, "learning_rate") for task in plain["tasks"].values()),
+        *((source, "expect") for task in plain["tasks"].values() for split in _SPLITS for source in task[split]),
+    ):
         if not part[key]:
             del part[key]
-    for task in plain["tasks"].values():
-        if task["learning_rate"] is None:
-            del task["learning_rate"]
-        for source in (source for split in ("train", "val", "test") for source in task[split]):
-            if not source["expect"]:
-                del source["expect"]
     return plain
 
 
@@ -359,8 +359,9 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from (("out", config.out), ("data", config.data))
     yield "world.out", config.world.out if config.world else ""
     features, training = config.features, config.training
-    names = ("store", "given_store", "config_file", "weights")
-    yield from ((f"features.{name}", getattr(features, name)) for name in names)
+    yield from (
+        (f"features.{name}", getattr(features, name)) for name in ("store", "given_store", "config_file", "weights")
+    )
     for k, images in enumerate(features.extract):
         yield from ((f"features.extract.{k}.images", path) for path in images.images)
         yield f"features.extract.{k}.vg_images", images.vg_images
@@ -375,7 +376,7 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
 def sources_of(config: RunConfig) -> Iterator[tuple[str, SourceConfig]]:
     """Every source of a run and the key it stands under, as in tasks.vqa.train.0."""
     for name, task in config.tasks.items():
-        for split in ("train", "val", "test"):
+        for split in _SPLITS:
             yield from ((f"tasks.{name}.{split}.{k}", source) for k, source in enumerate(getattr(task, split)))
 
 
@@ -410,32 +411,12 @@ def _check_names(config: RunConfig, where: str) -> None:
             raise ConfigError(
                 f"{where}: training.part_rates: {part}: the run has no such task; it has {', '.join(config.tasks)}"
             )
-    _check_combinations(config, where)
+    check_combinations(config.combinations, list(config.tasks), where=where)
     for name in config.search.tasks:
         if name not in config.tasks:
             raise ConfigError(
                 f"{where}: search.tasks.{name}: the run has no such task; it has {', '.join(config.tasks)}"
             )
-
-
-def _check_combinations(config: RunConfig, where: str) -> None:
-    chosen = config.combinations
-    for kind, sets in (("groups", chosen.groups), ("sets", chosen.sets)):
-        for name, tasks in sets.items():
-            unknown = [task for task in tasks if task not in config.tasks]
-            if unknown or not tasks or len(set(tasks)) < len(tasks):
-                raise ConfigError(
-                    f"{where}: combinations.{kind}.{name} is {list(tasks)}: name different tasks of the run "
-                    f"({', '.join(config.tasks)})"
-                )
-    grouped = [task for tasks in chosen.groups.values() for task in tasks]
-    twice = sorted({task for task in grouped if grouped.count(task) > 1})
-    if twice:
-        raise ConfigError(f"{where}: combinations.groups: {', '.join(twice)} stands in more than one group")
-    if {"groups", "pairs"} & set(chosen.train) and not chosen.groups:
-        raise ConfigError(f"{where}: combinations.train asks for groups, and combinations.groups names none")
-    if "finetuned" in chosen.train and "all" not in chosen.train:
-        raise ConfigError(f"{where}: combinations.train: finetuned starts from the training of all: name `all` too")
 
 
 def _check_stages(config: RunConfig, where: str) -> None:

@@ -9,22 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.miniature import (
-    FEATURE_DIM,
-    LEVELS,
-    Pictures,
-    miniature_config,
-    miniature_corpus,
-    miniature_pieces,
-    miniature_prepared,
-    snapshot,
-)
+from tests import miniature
+from tests.miniature import snapshot
+from tests.twelve import twelve_model
 from vltool.config import EncoderConfig
-from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, TASKS
 from vltool.structures import Batch
-from vltool.tasks.batching import Batching
-from vltool.tasks.network import build_network, sentence_frames, wanted_frame
 from vltool.tasks.task import Task
 from vltool.training.parts import part_of
 from vltool.training.rates import Optimizer, Rates, RateSchedule
@@ -61,23 +51,14 @@ SMALL = {
 """Options of each encoder for a test: three levels, no dropout."""
 
 
+LEVELS = dict.fromkeys(TASKS, 2) | miniature.LEVELS
+
+
 class Network:
     def __init__(self, encoder: str) -> None:
-        self.prepared = miniature_prepared()
-        config = replace(miniature_config("nowhere"), encoder=EncoderConfig(encoder, SMALL[encoder]))
-        in_pieces = any(wanted_frame(config.encoder))
-        corpus = (miniature_pieces if in_pieces else miniature_corpus)(self.prepared)
+        config = EncoderConfig(encoder, SMALL[encoder])
+        self.model, self.prepared, self.batching = twelve_model(encoder=config, levels=LEVELS)
         self.tasks: dict[str, Task[Any]] = self.prepared.tasks
-        frames = sentence_frames(config, corpus.words)
-        self.batching = Batching(Pictures(), corpus.tokens, corpus.token_ids, frames=frames)
-        self.model: JointModel = build_network(
-            config.encoder,
-            self.tasks,
-            LEVELS,
-            vectors=corpus.vectors,
-            feature_dim=FEATURE_DIM,
-            seed=0,
-        )
 
     def batch(self, name: str, size: int = 7) -> Batch:
         examples = self.prepared.examples[name]["train"][:size]
@@ -90,7 +71,6 @@ class Network:
 
 def test_every_registered_name_is_held_to_the_contract() -> None:
     assert set(SMALL) == set(ENCODERS)
-    assert set(LEVELS) <= set(TASKS)  # the others: tests/tasks/test_tasks.py
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
