@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.miniature import COLOURS, colour_of, miniature_model, miniature_tasks, picture, snapshot
+from tests.miniature import COLOURS, colour_of, miniature_model, miniature_tasks, picture
 from tests.twelve import every_task, twelve_model
 from vltool.datasets.records import CaptionRecord, QuestionRecord
 from vltool.errors import ConfigError, DataError
@@ -21,8 +21,6 @@ from vltool.tasks.grounding import VisualGrounding
 from vltool.tasks.vqa import VisualQuestionAnswering
 from vltool.text.vocabulary import AnswerPool
 from vltool.training.parts import part_of
-from vltool.training.rates import Optimizer, Rates, RateSchedule
-from vltool.training.update import Updater
 
 
 def test_the_miniature_has_every_task() -> None:
@@ -239,22 +237,3 @@ def test_parts_of_a_batch_give_its_gradient(name: str) -> None:
             (model.loss(task, part) * task.loss_terms(part) / total).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", sorted(TASKS))
-def test_an_update_moves_its_own_decoder_and_nothing_above_its_level(name: str) -> None:
-    other = "vqa" if name != "vqa" else "grounding"
-    model, prepared, batching = twelve_model(name, other)
-    updater = Updater(model, Optimizer(model, rates=Rates(0.01), schedule=RateSchedule(step_size=100)))
-    batches = {
-        task: batching.training_batch(prepared.tasks[task], prepared.examples[task]["train"], np.random.default_rng(0))
-        for task in (other, name)
-    }
-    for task, batch in batches.items():  # so that Adam has momentum everywhere
-        updater.update(prepared.tasks[task], batch)
-    before = snapshot(model)
-    updater.update(prepared.tasks[name], batches[name])
-    moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
-    assert not [key for key in moved if key.startswith((f"decoders.{other}.", "encoder.levels.2."))]  # all read level 2
-    assert any(key.startswith(f"decoders.{name}.") for key in moved)
-    assert any(key.startswith("encoder.levels.1.") for key in moved)
