@@ -3,10 +3,11 @@ VENV ?= .venv
 PYTHON ?= python3
 OUT ?= demo
 SLOW ?=
+SECONDS ?= 60
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check install clean
+.PHONY: demo test check install docs lowest fuzz clean
 
 demo: $(READY)  ## the whole road on the generated world, then the path of the report
 	@echo "==> vltool demo --out $(OUT)"
@@ -25,6 +26,19 @@ check: $(READY)  ## what must be green before a commit
 
 install: $(READY)  ## only the virtual environment
 
+docs: $(READY)  ## the documentation as pages, in site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+lowest: $(READY)  ## the tests at the lowest versions that pyproject.toml allows, in .venv-lowest (docs/versions.md)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable . 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.100'
+	@.venv-lowest/bin/python -m pytest $(if $(SLOW),--slow)
+
+fuzz: $(READY)  ## every reader of foreign files, SECONDS each (docs/fuzzing.md)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 $(READY): pyproject.toml constraints.txt
 	@echo "==> setting up $(VENV): the pinned packages of constraints.txt (some gigabytes for torch, a minute or two)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,4 +47,4 @@ $(READY): pyproject.toml constraints.txt
 	@echo "==> $(VENV) is ready"
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest site build dist .pytest_cache .mypy_cache .ruff_cache

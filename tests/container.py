@@ -111,7 +111,9 @@ class Rehearsal:
         *sources, target = [word for word in words if not word.startswith("--")]
         if words[0].startswith("--from="):  # of another stage, which lies in the same folder here
             for source in sources:
-                assert source == target or source.rpartition("/")[0] == target.rstrip("/"), f"COPY changes a path: {words}"
+                assert source == target or source.rpartition("/")[0] == target.rstrip("/"), (
+                    f"COPY changes a path: {words}"
+                )
                 assert Path(self.inside(source)).exists(), f"{words[0]} has no {source}"
             return
         for source in sources:
@@ -186,7 +188,7 @@ def main() -> int:
     _, stages = read_dockerfile((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     check = json.loads(inherited(stages, stage.name, "HEALTHCHECK").partition(" CMD ")[2])
     healthy = rehearsal.ask(stage, check)
-    print(healthy.stdout, healthy.stderr, sep="", end="")
+    sys.stdout.write(healthy.stdout + healthy.stderr)
     return healthy.returncode
 
 

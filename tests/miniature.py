@@ -1,4 +1,4 @@
-"""A world of twelve pictures small enough to hold in memory, with all three tasks: what trainer tests run on."""
+"""A world of twelve pictures small enough to hold in memory, with every task: what trainer tests run on."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from vltool.datasets.records import CaptionRecord, GroundedCaption, Phrase, Ques
 from vltool.metrics.answer_words import normalize_answer
 from vltool.models.joint_model import JointModel
 from vltool.structures import Example, ImageId, RegionFeatures
+from vltool.tasks.alignment import Alignment
 from vltool.tasks.batching import Batching
 from vltool.tasks.caption_retrieval import CaptionRetrieval
 from vltool.tasks.corpus import Corpus
 from vltool.tasks.grounding import VisualGrounding
+from vltool.tasks.masked_modelling import MaskedRegions, MaskedWords
 from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.tasks.vqa import VisualQuestionAnswering
 from vltool.text.vocabulary import AnswerPool, Vocabulary
+from vltool.text.wordpiece import WordPieces
 
 COLOURS = ("red", "green", "blue")
 FEATURE_DIM = 8
@@ -33,7 +36,7 @@ class Pictures:
     """Region features by image id: region k of picture n is a box of one colour; the feature says which."""
 
     def __init__(self) -> None:
-        self.header = {"feature_dim": FEATURE_DIM, "fingerprint": "miniature"}
+        self.header = {"feature_dim": FEATURE_DIM, "fingerprint": "miniature", "class_names": COLOURS}
         self.held = {image_id(n): picture(n) for n in range(NUM_IMAGES)}
 
     def get(self, image_id: ImageId) -> RegionFeatures:
@@ -64,7 +67,8 @@ def picture(number: int) -> RegionFeatures:
     for region in range(num_regions):
         noise[region, colour_of(number, region)] += 1
     boxes = np.array([[10 * r, 5, 10 * r + 8, 15] for r in range(num_regions)], np.float32)
-    return RegionFeatures(image_id(number), noise.astype(np.float16), boxes, height=40, width=60)
+    classes = np.array([colour_of(number, region) for region in range(num_regions)])
+    return RegionFeatures(image_id(number), noise.astype(np.float16), boxes, height=40, width=60, classes=classes)
 
 
 def captions(numbers: range) -> list[CaptionRecord]:
@@ -107,14 +111,24 @@ def grounded(numbers: range) -> list[GroundedCaption]:
     return found
 
 
+LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1, "masked_words": 3, "masked_regions": 2, "alignment": 1}
+"""A level for each task."""
+
+
 def miniature_tasks() -> dict[str, Task]:
-    """All three tasks: pictures 0-7 train, 8-9 val, 10-11 test."""
+    """Every task: pictures 0-7 train, 8-9 val, 10-11 test."""
     splits = {"train": range(8), "val": range(8, 10), "test": range(10, 12)}
-    return {
+    tasks = {
         "caption_retrieval": CaptionRetrieval("caption_retrieval", {s: captions(n) for s, n in splits.items()}),
         "vqa": VisualQuestionAnswering("vqa", {s: questions(n) for s, n in splits.items()}),
         "grounding": VisualGrounding("grounding", {s: grounded(n) for s, n in splits.items()}),
+        "masked_words": MaskedWords("masked_words", {s: captions(n) for s, n in splits.items()}),
+        "masked_regions": MaskedRegions("masked_regions", {s: captions(n) for s, n in splits.items()}),
+        "alignment": Alignment("alignment", {s: captions(n) for s, n in splits.items()}),
     }
+    for task in tasks.values():
+        task.learn_features({"class_names": COLOURS})
+    return tasks
 
 
 def miniature_prepared() -> PreparedTasks:
@@ -135,6 +149,17 @@ def miniature_corpus(prepared: PreparedTasks) -> Corpus:
         "vqa": AnswerPool.build(vqa.answers(prepared.examples["vqa"]["train"]), threshold=0, normalize=normalize_answer)
     }
     corpus = Corpus(words, vectors, tokens, answers, {"percent": 100.0})
+    corpus.teach(prepared)
+    return corpus
+
+
+def miniature_pieces(prepared: PreparedTasks) -> Corpus:
+    """The same sentences in word pieces learned from all of them."""
+    corpus = miniature_corpus(prepared)
+    words = WordPieces.learn(corpus.tokens, size=60)
+    tokens = dict(zip(corpus.tokens, words.tokenize_all(corpus.tokens), strict=True))
+    vectors = np.zeros((len(words), 0), np.float32)
+    corpus = replace(corpus, words=words, tokens=tokens, vectors=vectors)
     corpus.teach(prepared)
     return corpus
 
@@ -165,7 +190,7 @@ def miniature_model(
     prepared = miniature_prepared()
     corpus = miniature_corpus(prepared)
     config = miniature_config("nowhere")
-    levels = levels or {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
+    levels = levels or LEVELS
     model = build_network(
         config.encoder,
         {name: prepared.tasks[name] for name in levels},

@@ -43,7 +43,9 @@ def test_nothing_is_imported_before_a_name_is_asked_for(site: Path) -> None:
     install(site, "explosive", "vltool.tasks", "bomb = explosive:Bomb", "raise ImportError('no such library')")
     assert "bomb" in TASKS and sorted(TASKS)
     assert resolve(TASKS, "vqa", kind="task").__name__ == "VisualQuestionAnswering"
-    with pytest.raises(ConfigError, match=r"task 'bomb' is explosive:Bomb of explosive 1\.0, which does not load: no such"):
+    with pytest.raises(
+        ConfigError, match=r"task 'bomb' is explosive:Bomb of explosive 1\.0, which does not load: no such"
+    ):
         resolve(TASKS, "bomb", kind="task")
 
 
@@ -72,7 +74,7 @@ def test_an_unknown_name_lists_what_is_known_from_everywhere(site: Path) -> None
 
 
 def test_a_detector_that_goes_by_another_name_is_refused(site: Path) -> None:
-    code = "class D:\n    backend = 'other'\n\n\ndef load(**files):\n    assert files['config_file'] is None\n    return D()\n"
+    code = "class D:\n    backend = 'other'\n\n\ndef load(*, config_file, **rest):\n    return D()\n"
     install(site, "misnamed", "vltool.detectors", "grid = misnamed:load", code)
     with pytest.raises(ConfigError, match="its `backend` is 'other'; that must be the name of its entry point"):
         load_detector("grid")

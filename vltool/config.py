@@ -36,10 +36,12 @@ from vltool.training_config import (
     Share,
     StopAndGoConfig,  # noqa: F401 - for _inner
     TrainingConfig,
+    check_combinations,
 )
 from vltool.yaml_files import apply_override, read_layers
 
 _MAY_BE_URLS = ("features.store", "features.extract", "tasks.", "data")
+_SPLITS = ("train", "val", "test")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 STAGES = (
     "world",
@@ -61,7 +63,10 @@ Filled = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """The generated world: where it is written, how many pictures of each set, and its seed."""
+    """The generated world: where it is written, how many pictures of each set, and its seed.
+
+    twelve: whether it has the further datasets of 12-in-1 too.
+    """
 
     out: str = "{out}/world"
     train: AtLeastOne = 600
@@ -69,21 +74,30 @@ class WorldConfig:
     test: Count = 200
     seed: Seed = 0
     questions_per_image: AtLeastOne = 8
+    twelve: bool = False
 
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids."""
+    """Pictures to extract: files, folders or @lists, and the pattern of their canonical ids.
+
+    vg_images: Visual Genome's image_data.json, by which its pictures that are COCO's get their coco: ids.
+    """
 
     images: tuple[str, ...]
     image_id: str = "file:{stem}"
+    vg_images: str = ""
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """The store of region features, and how it is made when `extract` names pictures."""
+    """The store of region features, and how it is made when `extract` names pictures.
+
+    given_store: features of the boxes that datasets give (referring expressions, pointing), from the same pictures.
+    """
 
     store: str = "{out}/features.lmdb"
+    given_store: str = ""
     extract: tuple[ImagesConfig, ...] = ()
     backend: str = "auto"
     config_file: str = ""
@@ -109,11 +123,19 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Tokens and word vectors. answer_threshold: answers that are right more often than this make the pool."""
+    """Tokens and word vectors. answer_threshold: answers that are right more often than this make the pool.
+
+    tokenizer: words by spaCy, with GloVe's vectors; or word pieces, of a `vocab.txt` (wordpiece_vocab) or, without one,
+    at most wordpiece_size learned from training text. max_tokens: what is longer is cut, and counted; 0: nothing is.
+    """
 
     glove: Filled = "world"
     min_count: AtLeastOne = 1
     answer_threshold: Count = 8
+    tokenizer: Literal["spacy", "wordpiece"] = "spacy"
+    wordpiece_vocab: str = ""
+    wordpiece_size: AtLeastOne = 2000
+    max_tokens: Count = 0
 
 
 @dataclass(frozen=True)
@@ -253,14 +275,19 @@ def dump(config: RunConfig) -> dict[str, Any]:
             del plain["training"][key]
     for key in ("engine", "ray_address"):  # who has made the features does not matter to a run
         del plain["features"][key]
-    if not config.splits.exclude:
-        del plain["splits"]["exclude"]
-    for task in plain["tasks"].values():
-        if task["learning_rate"] is None:
-            del task["learning_rate"]
-        for source in (source for split in ("train", "val", "test") for source in task[split]):
-            if not source["expect"]:
-                del source["expect"]
+    for key in _YOUNGER_TEXT_KEYS:
+        if plain["text"][key] == getattr(TextConfig, key):
+            del plain["text"][key]
+    for part, key in (
+        (plain["splits"], "exclude"),
+        (plain["features"], "given_store"),
+        *((item, "vg_images") for item in plain["features"]["extract"]),
+        *((world, "twelve") for world in (plain["world"],) if world),
+        *((task, "learning_rate") for task in plain["tasks"].values()),
+        *((source, "expect") for task in plain["tasks"].values() for split in _SPLITS for source in task[split]),
+    ):
+        if not part[key]:
+            del part[key]
     return plain
 
 
@@ -268,6 +295,7 @@ _YOUNGER_KEYS = (
     *("init_from", "accumulate", "compile", "patience", "keep_last"),
     *("optimizer", "weight_decay", "part_rates", "schedule", "warmup", "sampling", "stop_and_go"),
 )
+_YOUNGER_TEXT_KEYS = ("tokenizer", "wordpiece_vocab", "wordpiece_size", "max_tokens")
 
 
 def _fill(value: Any, names: dict[str, Any]) -> Any:
@@ -331,10 +359,14 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from (("out", config.out), ("data", config.data))
     yield "world.out", config.world.out if config.world else ""
     features, training = config.features, config.training
-    yield from ((f"features.{name}", getattr(features, name)) for name in ("store", "config_file", "weights"))
+    yield from (
+        (f"features.{name}", getattr(features, name)) for name in ("store", "given_store", "config_file", "weights")
+    )
     for k, images in enumerate(features.extract):
         yield from ((f"features.extract.{k}.images", path) for path in images.images)
-    yield "text.glove", config.text.glove
+        yield f"features.extract.{k}.vg_images", images.vg_images
+    yield from (("text.glove", config.text.glove), ("text.wordpiece_vocab", config.text.wordpiece_vocab))
+    yield "encoder.options.init_from", str(config.encoder.options.get("init_from", ""))
     yield from (("training.plan", training.plan), ("training.init_from", training.init_from))
     yield "splits.exclude", config.splits.exclude if isinstance(config.splits.exclude, str) else ""
     for place, source in sources_of(config):
@@ -344,7 +376,7 @@ def _paths(config: RunConfig) -> Iterator[tuple[str, str]]:
 def sources_of(config: RunConfig) -> Iterator[tuple[str, SourceConfig]]:
     """Every source of a run and the key it stands under, as in tasks.vqa.train.0."""
     for name, task in config.tasks.items():
-        for split in ("train", "val", "test"):
+        for split in _SPLITS:
             yield from ((f"tasks.{name}.{split}.{k}", source) for k, source in enumerate(getattr(task, split)))
 
 
@@ -379,6 +411,7 @@ def _check_names(config: RunConfig, where: str) -> None:
             raise ConfigError(
                 f"{where}: training.part_rates: {part}: the run has no such task; it has {', '.join(config.tasks)}"
             )
+    check_combinations(config.combinations, list(config.tasks), where=where)
     for name in config.search.tasks:
         if name not in config.tasks:
             raise ConfigError(

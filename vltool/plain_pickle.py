@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+import pickletools
 import re
 from typing import Any
 
@@ -25,6 +26,13 @@ def latin1_bytes(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise DataError(f"the pickle asks for _codecs.encode to {encoding!r}, which is not plain data")
     return text.encode("latin1")
+
+
+def plain_bytearray(*content: Any) -> bytearray:
+    """Stands for `bytearray`, which would make as many zeros as a number says."""
+    if content and not isinstance(content[0], (str, bytes)):
+        raise DataError(f"its pickle makes a bytearray of a {type(content[0]).__name__}: refused")
+    return bytearray(*content)
 
 
 class PlainDtype:
@@ -99,7 +107,7 @@ ALLOWED: dict[tuple[str, str], Any] = {
     **{
         (module, name): kind
         for module in ("builtins", "__builtin__")
-        for name, kind in {"bytearray": bytearray, "set": set, "frozenset": frozenset, "complex": complex}.items()
+        for name, kind in {"bytearray": plain_bytearray, "set": set, "frozenset": frozenset, "complex": complex}.items()
     },
     **{(f"{core}.multiarray", "_reconstruct"): empty_array for core in NUMPY_CORES},
     **{(f"{core}.multiarray", "scalar"): scalar for core in NUMPY_CORES},
@@ -126,30 +134,49 @@ class PlainUnpickler(pickle.Unpickler):
 def loads(data: bytes) -> Any:
     """The content of a pickle. Raises DataError where it holds more than plain data, or is damaged."""
     try:
-        return as_numpy(PlainUnpickler(data).load())
+        check_sizes(data)
+        return as_numpy(PlainUnpickler(data).load(), {})
     except DataError:
         raise
     except Exception as error:  # a damaged pickle fails in any way there is
         raise DataError(f"damaged pickle: {error!r:.200}") from error
 
 
-def as_numpy(value: Any) -> Any:
-    """The same with numpy's own arrays and dtypes in the place of those that stood for them."""
+def check_sizes(data: bytes) -> None:
+    """Raises DataError where a pickle numbers an object as if there were many more, ValueError where it is cut off.
+
+    Python makes room for as many objects as the number says, and for as many bytes: gigabytes for a few bytes.
+    """
+    argument: Any
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > count:
+            raise DataError(f"its pickle numbers its object {count} as {argument}: refused")
+
+
+def as_numpy(value: Any, seen: dict[int, Any]) -> Any:
+    """The same with numpy's own arrays and dtypes in the place of those that stood for them.
+
+    seen: what was made of each container, by its id: one that stands in many places is gone through once.
+    """
+    if id(value) in seen:
+        return seen[id(value)]
     if isinstance(value, PlainArray):
-        array = value.view(np.ndarray)
-        if array.dtype.hasobject:
-            for place in np.ndindex(array.shape):
-                array[place] = as_numpy(array[place])
-        return array
-    if isinstance(value, PlainDtype):
-        return value.dtype
-    if isinstance(value, dict):
-        return {key: as_numpy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [as_numpy(item) for item in value]
-    if isinstance(value, tuple):
-        return tuple(as_numpy(item) for item in value)
-    return value
+        found: Any = value.view(np.ndarray)
+        if found.dtype.hasobject:
+            for place in np.ndindex(found.shape):
+                found[place] = as_numpy(found[place], seen)
+    elif isinstance(value, PlainDtype):
+        found = value.dtype
+    elif isinstance(value, dict):
+        found = {key: as_numpy(item, seen) for key, item in value.items()}
+    elif isinstance(value, list):
+        found = [as_numpy(item, seen) for item in value]
+    elif isinstance(value, tuple):
+        found = tuple(as_numpy(item, seen) for item in value)
+    else:
+        return value
+    seen[id(value)] = found
+    return found
 
 
 def dumps(value: Any) -> bytes:

@@ -82,6 +82,20 @@ TASKS = Registry(
         "caption_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
         "vqa": "vltool.tasks.vqa:VisualQuestionAnswering",
         "grounding": "vltool.tasks.grounding:VisualGrounding",
+        "masked_words": "vltool.tasks.masked_modelling:MaskedWords",
+        "masked_regions": "vltool.tasks.masked_modelling:MaskedRegions",
+        "alignment": "vltool.tasks.alignment:Alignment",
+        "visual_genome_qa": "vltool.tasks.visual_genome_qa:VisualGenomeQA",
+        "gqa": "vltool.tasks.gqa:Gqa",
+        "coco_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
+        "flickr30k_retrieval": "vltool.tasks.caption_retrieval:CaptionRetrieval",
+        "refcoco": "vltool.tasks.referring_expressions:ReferringExpressions",
+        "refcoco_plus": "vltool.tasks.referring_expressions:ReferringExpressions",
+        "refcocog": "vltool.tasks.referring_expressions:ReferringExpressions",
+        "visual7w": "vltool.tasks.visual7w:Visual7W",
+        "guesswhat": "vltool.tasks.guesswhat:GuessWhat",
+        "nlvr2": "vltool.tasks.nlvr2:Nlvr2",
+        "snli_ve": "vltool.tasks.snli_ve:SnliVe",
     },
 )
 ENCODERS = Registry(
@@ -99,6 +113,14 @@ READERS = Registry(
         "karpathy": "vltool.datasets.karpathy:read",
         "vqa_v2": "vltool.datasets.vqa_v2:read",
         "flickr30k_entities": "vltool.datasets.flickr30k_entities:read",
+        "visual_genome_qa": "vltool.datasets.visual_genome_qa:read",
+        "gqa": "vltool.datasets.gqa:read",
+        "referring": "vltool.datasets.referring:read",
+        "visual7w": "vltool.datasets.visual7w:read",
+        "guesswhat": "vltool.datasets.guesswhat:read",
+        "nlvr2": "vltool.datasets.nlvr2:read",
+        "snli_ve": "vltool.datasets.snli_ve:read",
+        "conceptual_captions": "vltool.datasets.conceptual_captions:read",
     },
 )
 DETECTORS = Registry(
@@ -125,5 +147,6 @@ def resolve(registry: Mapping[str, str], name: str, *, kind: str) -> Any:
         return reduce(getattr, attribute.split("."), import_module(module))
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {error}. Mend or reinstall that package"
+            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {error}. "
+            "Mend or reinstall that package"
         ) from error

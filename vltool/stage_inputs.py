@@ -39,8 +39,10 @@ def part_of(*names: str) -> Reads:
 
 def reads_pictures(config: RunConfig) -> dict[str, Any]:
     """The pictures to extract, and how."""
-    pictures = [path for source in config.features.extract for path in source.images]
-    return {"features": dump(config)["features"], "files": file_stamps(pictures)}
+    paths = [path for source in config.features.extract for path in source.images]
+    paths += [source.vg_images for source in config.features.extract if source.vg_images]
+    given = {"text": reads_text(config)} if config.features.given_store else {}  # the boxes stand in the tasks' files
+    return {"features": dump(config)["features"], "files": file_stamps(paths), **given}
 
 
 def reads_text(config: RunConfig) -> dict[str, Any]:
@@ -48,26 +50,34 @@ def reads_text(config: RunConfig) -> dict[str, Any]:
     files = {path for _, source in sources_of(config) for path in source.files.values()}
     if isinstance(config.splits.exclude, str) and config.splits.exclude:
         files.add(config.splits.exclude)
-    if config.text.glove != "world":
-        files.add(config.text.glove)
+    words = config.text.wordpiece_vocab if config.text.tokenizer == "wordpiece" else config.text.glove
+    if words not in ("", "world"):
+        files.add(words)
     return {**part_of("text", "tasks", "splits")(config), "files": file_stamps(sorted(files))}
 
 
 def reads_features(config: RunConfig) -> dict[str, Any]:
     """The store, whoever has filled it, and the settings of every training."""
-    files = [
-        stamp for stamp in file_stamps([config.features.store]) if "lock" not in Path(stamp[0]).name
-    ]  # readers touch the lock
-    return {**part_of("search", "encoder", "training")(config), "store": files}
+    stores = [path for path in (config.features.store, config.features.given_store) if path]
+    files = [stamp for stamp in file_stamps(stores) if "lock" not in Path(stamp[0]).name]  # readers touch the lock
+    return {**part_of("search", "encoder", "training")(config), "store": files, **_first_weights(config)}
 
 
 def reads_plan(config: RunConfig) -> dict[str, Any]:
     """The plan, whoever has written it, and the settings of the training."""
     path = Path(config.training.plan)
     plan = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return {**part_of("training", "encoder")(config), "plan": plan}
+    return {**part_of("training", "encoder")(config), "plan": plan, **_first_weights(config)}
+
+
+def _first_weights(config: RunConfig) -> dict[str, Any]:
+    """The file that a new encoder starts from, if there is one."""
+    path = config.encoder.options.get("init_from")
+    return {"first_weights": file_stamps([Path(path)])} if path else {}
 
 
 def reads_combinations(config: RunConfig) -> dict[str, Any]:
-    """What a training reads, and the seeds."""
-    return {**reads_plan(config), "seeds": list(config.combinations.seeds)}
+    """What a training reads, the seeds, and which sets of tasks are trained."""
+    chosen = dump(config)["combinations"]
+    named = {key: chosen[key] for key in ("train", "groups", "sets", "finetune") if chosen[key]}
+    return {**reads_plan(config), "seeds": list(config.combinations.seeds), **named}

@@ -48,6 +48,7 @@ def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
+    from vltool.tasks.corpus import check_words
     from vltool.tasks.network import check_encoder
     from vltool.training.run import check_settings
     from vltool.training.schedule import JointPlan
@@ -62,10 +63,8 @@ def check_run(config: RunConfig) -> None:
         else:
             plans = {task: own[0].cell.plan for task, own in list_trials(config, tasks).items()}
         JointPlan(tuple(plans.values()), config.training.cycle_updates)
-    glove = Path(config.text.glove)
-    there = config.text.glove == "world" or any(part.is_file() for part in (glove, *glove.parents))  # in an archive too
-    if "embed-text" in config.stages and not there:
-        raise ConfigError(f"text.glove: {config.text.glove}: no such file. Name a GloVe .txt or .zip, or 'world'")
+    if "embed-text" in config.stages:
+        check_words(config)
 
 
 def make_world(config: RunConfig, listener: Listener) -> dict[str, Any]:
@@ -82,6 +81,7 @@ def make_world(config: RunConfig, listener: Listener) -> dict[str, Any]:
         num_test=world.test,
         seed=world.seed,
         questions_per_image=world.questions_per_image,
+        twelve=world.twelve,
         progress=lambda done, total: listener.progress("drawing pictures", done, total),
     )
     return {**counts, "outputs": [world.out]}
@@ -92,6 +92,8 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract
     from vltool.features.shards import engine_called
+    from vltool.splits.identity import visual_genome_aliases
+    from vltool.tasks.given_boxes import given_boxes
 
     settings = config.features
     engine = engine_called(settings.engine, workers=settings.workers, ray_address=settings.ray_address)
@@ -104,26 +106,35 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     )
     listener.say(f"detector {detector.name}, {detector.feature_dim}-d features, recipe {settings.recipe}")
     counts: dict[str, Any] = {"images": 0, "stored": 0, "skipped": 0, "failed": 0, "regions": 0, "failures": ""}
-    for source in settings.extract:
-        result = extract(
-            list(source.images),
-            settings.store,
-            detector=detector,
-            image_id_pattern=source.image_id,
-            **settings.selection,
-            workers=settings.workers,
-            on_error=settings.on_error,
-            engine=engine,
-            progress=lambda done, total: listener.progress("extracting region features", done, total),
-        )
-        for name in ("images", "stored", "skipped", "failed", "regions"):
-            counts[name] += getattr(result, name)
-        counts["failures"] = str(result.failures or counts["failures"])
+    passes: list[tuple[str, dict[str, Any]]] = [(settings.store, settings.selection)]
+    for store, selection in passes:
+        for source in settings.extract:
+            result = extract(
+                list(source.images),
+                store,
+                detector=detector,
+                image_id_pattern=source.image_id,
+                aliases=visual_genome_aliases(source.vg_images) if source.vg_images else None,
+                **selection,
+                workers=settings.workers,
+                on_error=settings.on_error,
+                engine=engine,
+                progress=lambda done, total: listener.progress("extracting region features", done, total),
+            )
+            for name in ("images", "stored", "skipped", "failed", "regions"):
+                counts[name] += getattr(result, name)
+            counts["failures"] = str(result.failures or counts["failures"])
+        if settings.given_store and len(passes) == 1:  # the frame of given boxes is known when all else is stored
+            boxes = given_boxes(config)
+            passes.append((settings.given_store, {"recipe": "given-boxes", "boxes": boxes, "only_with_boxes": True}))
     listener.say(
         f"{counts['images']:,} pictures: {counts['stored']:,} stored, {counts['skipped']:,} were there, "
         f"{counts['failed']:,} failed" + (f" (listed in {counts['failures']})" if counts["failed"] else "")
     )
-    return {**counts, "outputs": [settings.store]}
+    return {**counts, "outputs": [store for store, _ in passes]}
+
+
+_COVERED = {"spacy": "words, {:.1f} % with a vector", "wordpiece": "word pieces, {:.1f} % of the text known"}
 
 
 def embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
@@ -157,7 +168,7 @@ def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
     answers = {name: len(pool) for name, pool in corpus.answers.items()}
     covered = 100 * corpus.coverage["found"] / max(1, corpus.coverage["words"])
     listener.say(
-        f"{len(corpus.words):,} words, {covered:.1f} % with a vector; "
+        f"{len(corpus.words):,} {_COVERED[config.text.tokenizer].format(covered)}; "
         + "; ".join(f"{count:,} answers of {name}" for name, count in answers.items())
     )
     if corpus.coverage["num_bad_lines"] or corpus.coverage["missing"]:
@@ -264,7 +275,7 @@ def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, proce
 
 
 def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
-    """Every combination of the tasks trained alike over several seeds; their validation scores, mean and spread."""
+    """Sets of the tasks trained alike over several seeds; their validation scores, mean and spread."""
     from vltool.engines.local import LocalEngine
     from vltool.search.plan import as_chosen, load_plan
     from vltool.tasks.network import encoder_options
@@ -274,7 +285,8 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     levels = encoder_options(config.encoder).num_levels
     plans = load_plan(config.training.plan, list(config.tasks), num_levels=levels)
     listed = list_combinations(config, plans, seeds=config.combinations.seeds)
-    listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of every combination of tasks")
+    which = " and ".join(config.combinations.train) or "every combination of tasks"
+    listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of {which}")
     done: list[str] = []
 
     def on_done(job: Any, scores: dict[str, dict[str, float]]) -> None:

@@ -12,10 +12,13 @@ training:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+
+from vltool.errors import ConfigError
 
 Count = Annotated[int, Field(ge=0, strict=True)]  # strict: true and 2.0 are no counts
 AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
@@ -27,6 +30,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 OptimizerKind = Literal["adam", "adamw"]
 ScheduleKind = Literal["halving", "linear"]
 Sampling = Literal["periodic", "round-robin", "proportional"]
+CombinationKind = Literal["single", "groups", "pairs", "all", "finetuned"]
 Curriculum = bool | Literal["fast-first", "slow-first"]
 
 
@@ -81,7 +85,36 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class CombinationsConfig:
-    """The stage train-combinations: the seeds of every combination, and how many trainings at once (0: one a core)."""
+    """The stage train-combinations: the seeds of every combination, and how many trainings at once (0: one a core).
+
+    train: which sets of tasks (training/combinations.py); without it every combination of the run's tasks. groups: name
+    → its tasks. sets: further sets by name. finetune: keys of `training` and their values where a task alone goes on
+    from the training of all.
+    """
 
     seeds: tuple[int, ...] = (0, 1, 2)
     jobs: int = 0
+    train: tuple[CombinationKind, ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+
+
+def check_combinations(chosen: CombinationsConfig, known: Sequence[str], *, where: str) -> None:
+    """Raises ConfigError for sets of tasks that cannot be trained. known: the run's tasks."""
+    for kind, sets in (("groups", chosen.groups), ("sets", chosen.sets)):
+        for name, tasks in sets.items():
+            unknown = [task for task in tasks if task not in known]
+            if unknown or not tasks or len(set(tasks)) < len(tasks):
+                raise ConfigError(
+                    f"{where}: combinations.{kind}.{name} is {list(tasks)}: name different tasks of the run "
+                    f"({', '.join(known)})"
+                )
+    grouped = [task for tasks in chosen.groups.values() for task in tasks]
+    twice = sorted({task for task in grouped if grouped.count(task) > 1})
+    if twice:
+        raise ConfigError(f"{where}: combinations.groups: {', '.join(twice)} stands in more than one group")
+    if {"groups", "pairs"} & set(chosen.train) and not chosen.groups:
+        raise ConfigError(f"{where}: combinations.train asks for groups, and combinations.groups names none")
+    if "finetuned" in chosen.train and "all" not in chosen.train:
+        raise ConfigError(f"{where}: combinations.train: finetuned starts from the training of all: name `all` too")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vltool.plain_pickle import loads
 from vltool.errors import CheckpointError, DataError
+from vltool.plain_pickle import loads
 
 
 def read_content(path: str | Path, *, next_step: str) -> Any:

@@ -21,7 +21,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def from_root(markdown: str) -> str:
-    """The text of a file in the repository's root as a page in docs/: links into docs/ lead to pages, others are plain."""
+    """The text of a file in the repository's root as a page: links into docs/ lead to pages, others are plain."""
 
     def turned(link: re.Match[str]) -> str:
         text, target = link.groups()

@@ -91,7 +91,7 @@ def test_an_unknown_task_is_named_with_the_known_ones(tmp_path: Path, small_worl
     raw = yaml.safe_load(path.read_text())
     raw["tasks"]["vqq"] = raw["tasks"].pop("vqa")
     path.write_text(yaml.safe_dump(raw))
-    says(vltool("embed-text", path), "unknown task 'vqq'; known: caption_retrieval, grounding, vqa")
+    says(vltool("embed-text", path), "unknown task 'vqq'; known: alignment, caption_retrieval, coco_retrieval")
 
 
 def test_a_missing_official_file_is_named(tmp_path: Path, small_world: Path) -> None:

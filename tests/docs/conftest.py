@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,9 +59,9 @@ def examples_folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture
-def folder(examples_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+def folder(examples_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
     """The examples' folder as the working directory, what pages install importable here and in processes begun here."""
     monkeypatch.chdir(examples_folder.place)
     monkeypatch.syspath_prepend(str(examples_folder.site))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    yield examples_folder
+    return examples_folder

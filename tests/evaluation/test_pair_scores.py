@@ -14,9 +14,11 @@ from vltool.errors import ConfigError
 from vltool.evaluation import pair_inputs, pair_scores
 from vltool.evaluation.pair_scorer import pair_blocks
 from vltool.evaluation.pair_scores import best_pairs, score_all_pairs
+from vltool.models.decoders.matching import MatchingDecoder
 from vltool.models.dense_coattention import DenseCoattentionEncoder
 from vltool.models.encoder import Encoder
 from vltool.models.joint_model import JointModel
+from vltool.models.vilbert.encoder import VilbertEncoder
 from vltool.structures import Batch
 
 NUM_IMAGES, NUM_SENTENCES = 7, 11
@@ -34,6 +36,33 @@ def make_model(kind: type[DenseCoattentionEncoder] = DenseCoattentionEncoder) ->
     torch.manual_seed(0)
     encoder = kind(torch.randn(30, 6), 10, width=16, num_levels=3, lstm_width=8)
     return JointModel(encoder, {"retrieval": matching(16, 16)}, {"retrieval": 3})
+
+
+def make_vilbert() -> JointModel:
+    torch.manual_seed(0)
+    sizes = {f"{side}_{name}": size for side in ("text", "image") for name, size in SIZES.items()}
+    encoder = VilbertEncoder(
+        torch.empty(30, 0),
+        10,
+        **sizes,  # type: ignore[arg-type]
+        connection_width=16,
+        connection_heads=2,
+        text_connections=(1, 2, 3),
+        image_connections=(0, 1, 2),
+        initial_deviation=0.3,
+    )
+    summary = encoder.build_summary()
+    return JointModel(
+        encoder, {"retrieval": MatchingDecoder(summary, encoder.build_comparison(summary))}, {"retrieval": 3}
+    )
+
+
+SIZES = {"width": 16, "layers": 4, "heads": 2, "hidden_width": 24}
+MAKE = {
+    "shared first level": lambda: make_model(DenseCoattentionEncoder),
+    "nothing shared": lambda: make_model(PlainEncoder),
+    "vilbert": make_vilbert,
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +100,10 @@ def pair_by_pair(model: JointModel, inputs: dict[str, Tensor]) -> np.ndarray:
     return scores
 
 
-@pytest.mark.parametrize("kind", [DenseCoattentionEncoder, PlainEncoder])
+@pytest.mark.parametrize("kind", MAKE)
 @pytest.mark.parametrize("block_pairs", [None, 1, 4, 11, 30])
-def test_blocks_give_the_scores_of_single_pairs(
-    inputs: dict[str, Tensor], kind: type[DenseCoattentionEncoder], block_pairs: int | None
-) -> None:
-    model = make_model(kind)
+def test_blocks_give_the_scores_of_single_pairs(inputs: dict[str, Tensor], kind: str, block_pairs: int | None) -> None:
+    model = MAKE[kind]()
     scores = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="float32", block_pairs=block_pairs)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, pair_by_pair(model, inputs), rtol=0, atol=1e-5)
@@ -92,8 +119,9 @@ def test_images_are_prepared_once_and_few_are_held(inputs: dict[str, Tensor], mo
     np.testing.assert_allclose(scores, pair_by_pair(model, inputs), rtol=0, atol=1e-5)
 
 
-def test_bfloat16_is_close_and_its_best_are_exact(inputs: dict[str, Tensor]) -> None:
-    model = make_model()
+@pytest.mark.parametrize("kind", ["shared first level", "vilbert"])
+def test_bfloat16_is_close_and_its_best_are_exact(inputs: dict[str, Tensor], kind: str) -> None:
+    model = MAKE[kind]()
     exact = pair_by_pair(model, inputs)
     rough = score_all_pairs(model, "retrieval", **inputs, device="cpu", precision="bfloat16", num_exact=0)
     assert 0 < np.abs(rough - exact).max() < 0.1 * exact.std()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.models import straightforward_vilbert as straightforward
 from vltool.errors import CheckpointError, ConfigError
+from vltool.models.precision import compute_in
 from vltool.models.vilbert.encoder import VilbertEncoder
 from vltool.models.vilbert.initial_weights import take_weights
 from vltool.models.vilbert.names import encoder_names
@@ -431,3 +432,28 @@ def test_the_weights_of_a_new_network_come_from_a_normal_distribution() -> None:
     assert 0.019 < encoder.read_sentences.word_vectors.weight.std().item() < 0.021
     assert not encoder.levels[0].connection.project_words.bias.any()
     assert encoder.read_images.normalize.weight.eq(1).all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_in_either_precision_reaches_every_weight_it_should(batch: Batch, precision: str) -> None:
+    encoder = make(dropout=0.1, attention_dropout=0.1).float().train()
+    summary = encoder.build_summary()
+    compare = encoder.build_comparison(summary)
+    batch = replace(batch, regions=batch.regions.half(), boxes=batch.boxes.float())
+    with compute_in(precision, "cpu"):
+        logits = compare(*summary(encoder(batch, level=2)))
+    logits.float().square().mean().backward()
+    for name, parameter in encoder.named_parameters():
+        reached = not name.startswith("levels.2.")
+        assert (parameter.grad is not None and parameter.grad.isfinite().all().item()) is reached, name
+
+
+@torch.no_grad()
+def test_regions_may_be_standardised_by_the_training_pictures_statistics(batch: Batch) -> None:
+    plain, standardized = make(), make(standardize_regions=True)
+    assert standardized.wants_feature_statistics and not plain.wants_feature_statistics
+    mean, deviation = torch.arange(10.0).double(), torch.arange(1.0, 11.0).double()
+    standardized.take_feature_statistics(mean, deviation)
+    expected = plain(replace(batch, regions=(batch.regions - mean) / deviation), level=1)
+    torch.testing.assert_close(standardized(batch, level=1).image, expected.image)
+    assert {"read_images.feature_mean", "read_images.feature_scale"} <= set(standardized.state_dict())

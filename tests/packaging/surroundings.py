@@ -1,4 +1,4 @@
-"""Empty virtual environments that see what this one has installed, vltool excepted: nothing is fetched, nothing copied."""
+"""Empty virtual environments that see what is installed here, except vltool: nothing is fetched, nothing copied."""
 
 from __future__ import annotations
 

@@ -73,7 +73,9 @@ def test_base_images_have_a_version() -> None:
 def test_the_steps_of_the_cpu_image_make_an_environment_that_is_well(tmp_path: Path) -> None:
     rehearsal, stage = rehearse("cpu", tmp_path, offline=True, given={"EXTRAS": "ray"})
     requirements = (tmp_path / "opt/wheels/requirements.txt").read_text().splitlines()
-    assert any(line.startswith("torch>=") for line in requirements) and any(line.startswith("ray") for line in requirements)
+    assert any(line.startswith("torch>=") for line in requirements) and any(
+        line.startswith("ray") for line in requirements
+    )
     healthy = rehearsal.ask(stage, ["vltool", "doctor", "--json"])
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
     where = rehearsal.ask(stage, ["python", "-c", "import vltool; print(vltool.__file__)"])
@@ -81,7 +83,9 @@ def test_the_steps_of_the_cpu_image_make_an_environment_that_is_well(tmp_path: P
     assert "extract-features" in rehearsal.ask(stage, ["vltool", "--help"]).stdout
 
 
-def test_the_detectron2_image_is_not_built_without_its_source(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_detectron2_image_is_not_built_without_its_source(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rehearsal = Rehearsal(tmp_path, variables={}, given={})
     with pytest.raises(subprocess.CalledProcessError):
         rehearsal.perform(STAGES["detectron2-packages"])

@@ -71,9 +71,28 @@ def test_the_sdist_makes_the_same_wheel(built: Path, wheel: Path, tmp_path: Path
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         archive.extractall(tmp_path, filter="data")
     source = next(tmp_path.glob("vltool-*"))
-    for file in ("README.md", "SECURITY.md", "Dockerfile", "Makefile", "mkdocs.yml", "tests/conftest.py", "docs/data.md"):
+    for file in (
+        "README.md",
+        "SECURITY.md",
+        "Dockerfile",
+        "Makefile",
+        "mkdocs.yml",
+        "tests/conftest.py",
+        "docs/data.md",
+    ):
         assert (source / file).is_file(), file
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "--directory", tmp_path / "again", where=source, env=environment(None))
+    run(
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "--directory",
+        tmp_path / "again",
+        where=source,
+        env=environment(None),
+    )
     assert names(next((tmp_path / "again").glob("*.whl"))) == names(wheel)
 
 

@@ -103,6 +103,11 @@ def test_what_cannot_be_asked_says_why(model: Predictor, photo: Path, tmp_path: 
         model.ground(photo, "no brackets here")
     with pytest.raises(DataError, match="expected words"):
         model.answer(photo, " ")
+    for silence in ("?", "... !"):
+        with pytest.raises(DataError, match="expected words"):
+            model.answer(photo, silence)
+        with pytest.raises(DataError, match="expected words"):
+            model.match([photo], [silence])
     with pytest.raises(DataError, match="at least one picture"):
         model.match([], ["a"])
     with pytest.raises(DataError, match="no such file"):
@@ -112,12 +117,17 @@ def test_what_cannot_be_asked_says_why(model: Predictor, photo: Path, tmp_path: 
         partial.answer(photo, "what ?")
 
 
+def test_words_of_no_training_text_are_known(model: Predictor) -> None:
+    assert model.unknown_words("is [the circle] zymurgy or a Zymurgy qwop ?") == ["zymurgy", "qwop"]
+    assert model.unknown_words("is the circle red ?") == []
+
+
 def test_requests_are_checked_before_anything_is_loaded(photo: Path, tmp_path: Path) -> None:
     empty = tmp_path / "captions.txt"
     empty.write_text("\n \n")
     for request, reason in (
         (Request(question="what ?"), "needs a picture"),
-        (Request(image=photo, pictures=photo.parent, question="what ?"), "needs a picture"),
+        (Request(image=photo, pictures=photo.parent, question="what ?"), "give one of the two"),
         (Request(image=photo), "needs words"),
         (Request(pictures=photo.parent, question="what ?"), "is about one picture"),
     ):
@@ -171,6 +181,10 @@ def test_the_command_answers_ranks_grounds_and_draws(checkpoint: Path, photo: Pa
         ".png",
     )
     says(run_vltool("predict", checkpoint, "--image", photo), "needs words")
+    both = run_vltool("predict", checkpoint, "--image", photo, "--pictures", photo.parent, "--text", "a circle")
+    says(both, "--image asks about one picture")
+    strange = run_vltool("predict", checkpoint, "--image", photo, "--question", "is the zymurgy red ?")
+    assert strange.returncode == 0 and "read as one unknown word: zymurgy" in strange.stderr
 
 
 def test_the_examples_of_the_documentation_run(

@@ -153,7 +153,7 @@ def test_missing_parts_are_sentences(tmp_path: Path) -> None:
 def test_damaged_file_is_named(files: RunFiles) -> None:
     path = files.config.out_dir / "counts.json"
     path.write_text('{"examples": [', encoding="utf-8")
-    with pytest.raises(DataError, match=r"counts\.json: not JSON"):
+    with pytest.raises(DataError, match=r"counts\.json: cannot be read"):
         read_run(files.config)
 
 

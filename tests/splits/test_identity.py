@@ -60,5 +60,5 @@ def test_the_official_sample_loads(shared_data: Path) -> None:
 
 
 def test_unknown_datasets_are_named() -> None:
-    with pytest.raises(DataError, match="unknown dataset of pictures 'imagenet'; known: coco, file"):
+    with pytest.raises(DataError, match="unknown dataset of pictures 'imagenet'; known: cc, coco, file"):
         canonical_id(1, "imagenet")

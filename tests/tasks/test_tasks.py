@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from tests.miniature import COLOURS, colour_of, miniature_model, miniature_tasks, picture
+from tests.twelve import every_task, twelve_model
 from vltool.datasets.records import CaptionRecord, QuestionRecord
 from vltool.errors import ConfigError, DataError
 from vltool.evaluation.evaluate import evaluate
+from vltool.metrics.item_scores import ItemScores
 from vltool.registry import TASKS
 from vltool.structures import ImageId
 from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others, wrong_pairs
-from vltool.tasks.grounding import token_spans
+from vltool.tasks.grounding import VisualGrounding
 from vltool.tasks.vqa import VisualQuestionAnswering
 from vltool.text.vocabulary import AnswerPool
+from vltool.training.parts import part_of
 
 
 def test_the_miniature_has_every_task() -> None:
-    assert set(miniature_tasks()) == set(TASKS)
+    assert set(every_task()) == set(TASKS)
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_a_task_gives_a_finite_loss_that_reaches_its_decoder(name: str) -> None:
-    model, prepared, batching = miniature_model()
+    model, prepared, batching = twelve_model(name)
     task = prepared.tasks[name]
     batch = batching.training_batch(task, prepared.examples[name]["train"][:5], np.random.default_rng(0))
     assert len(batch.rows) % batch.num_examples == 0
@@ -37,18 +42,18 @@ def test_a_task_gives_a_finite_loss_that_reaches_its_decoder(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_a_batch_holds_each_picture_and_sentence_once(name: str) -> None:
-    _, prepared, batching = miniature_model()
+    _, prepared, batching = twelve_model(name)
     examples = prepared.examples[name]["train"]
     batch = batching.training_batch(prepared.tasks[name], examples, np.random.default_rng(0))
-    assert len(batch.regions) == len({example.rows[0][0] for example in examples})
-    assert len(batch.tokens) == len({example.rows[0][1] for example in examples})
+    assert len(batch.regions) == len({image_id for example in examples for image_id, _ in example.rows})
+    assert len(batch.tokens) == len({sentence for example in examples for _, sentence in example.rows})
     assert batch.regions.dtype == torch.float16
     assert batch.rows[:, 0].max() < len(batch.regions) and batch.rows[:, 1].max() < len(batch.tokens)
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_unknown_options_are_refused_with_the_known_ones(name: str) -> None:
-    task_class = type(miniature_tasks()[name])
+    task_class = type(every_task()[name])
     with pytest.raises(ConfigError, match=rf"tasks.{name}.options.*negativs.*known options"):
         task_class(name, {}, options={"negativs": 1})
 
@@ -67,7 +72,7 @@ def test_score_maps_and_hidden_widths_are_options(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_ignorance_is_in_percent(name: str) -> None:
-    _, prepared, batching = miniature_model()
+    _, prepared, batching = twelve_model(name)
     splits = prepared.examples[name]
     found = prepared.tasks[name].ignorance(splits["test"], splits["train"], batching.row_of)
     assert found
@@ -125,7 +130,7 @@ def test_grounding_asks_only_phrases_with_boxes_and_marks_their_regions() -> Non
 
 
 def test_a_span_follows_words_that_the_tokenizer_splits() -> None:
-    spans = token_spans(("the", "dog's", "red", "ball"))
+    spans = VisualGrounding.align(("the", "dog's", "red", "ball"))
     assert spans.tokens == ("the", "dog", "'s", "red", "ball")
     assert spans.span(1, 1) == (1, 3)
     assert spans.span(2, 2) == (3, 5)
@@ -190,6 +195,45 @@ def test_many_pictures_are_scored_in_folds_and_as_a_whole() -> None:
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_items_give_the_scores(name: str) -> None:
-    model, prepared, batching = miniature_model()
+    model, prepared, batching = twelve_model(name)
     found = evaluate(model, prepared.tasks[name], prepared.examples[name]["test"], batching)
-    assert found.items is not None and found.items.scores() == pytest.approx(found.scores, abs=0.01)
+    assert found.items is not None
+    scores = found.items.scores()
+    assert prepared.tasks[name].main_metric in scores
+    assert scores == pytest.approx({metric: found.scores[metric] for metric in scores}, abs=0.01)
+    assert ItemScores.from_json(json.loads(json.dumps(found.items.to_json()))).scores() == pytest.approx(scores)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_scores_do_not_depend_on_the_size_of_batches_or_the_number_of_processes(name: str) -> None:
+    model, prepared, batching = twelve_model(name)
+    task, examples = prepared.tasks[name], prepared.examples[name]["test"]
+    whole = evaluate(model, task, examples, batching)
+    single = evaluate(model, task, examples, batching, batch_size=1)
+    assert single.scores == whole.scores and single.predictions == whole.predictions
+    assert single.submission == whole.submission
+    if task.scoring == "per_example":
+        first, second = task.new_metric(), task.new_metric()
+        for metric, part in ((first, examples[:1]), (second, examples[1:])):
+            batch, rows = batching.batch(task, part)
+            with torch.inference_mode():
+                metric.update(model.logits(name, batch), batch, part, rows)
+        first.extend(second)
+        assert first.compute() == whole.scores and first.predictions() == whole.predictions
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_parts_of_a_batch_give_its_gradient(name: str) -> None:
+    model, prepared, batching = twelve_model(name)
+    task, model = prepared.tasks[name], model.eval()
+    batch = batching.training_batch(task, prepared.examples[name]["train"][:6], np.random.default_rng(0))
+    gradients = []
+    for num_parts in (1, 3):
+        model.zero_grad()
+        parts = [part_of(batch, k, num_parts) for k in range(num_parts)]
+        total = sum(task.loss_terms(part) for part in parts if part)
+        for part in parts:
+            assert part is not None
+            (model.loss(task, part) * task.loss_terms(part) / total).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.miniature import FEATURE_DIM, Pictures, miniature_corpus, miniature_prepared, snapshot
+from tests import miniature
+from tests.miniature import snapshot
+from tests.twelve import twelve_model
 from vltool.config import EncoderConfig
-from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, TASKS
 from vltool.structures import Batch
-from vltool.tasks.batching import Batching
-from vltool.tasks.network import build_network
 from vltool.tasks.task import Task
 from vltool.training.parts import part_of
 from vltool.training.rates import Optimizer, Rates, RateSchedule
@@ -30,26 +29,36 @@ SMALL = {
         "dropout": 0.0,
         "lstm_dropout": 0.0,
     },
+    "vilbert": {
+        "text_width": 16,
+        "text_layers": 4,
+        "text_heads": 2,
+        "text_hidden_width": 24,
+        "image_width": 12,
+        "image_layers": 3,
+        "image_heads": 2,
+        "image_hidden_width": 12,
+        "connection_width": 8,
+        "connection_heads": 2,
+        "text_connections": (1, 2, 3),
+        "image_connections": (0, 1, 2),
+        "num_positions": 40,
+        "initial_deviation": 0.1,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    },
 }
 """Options of each encoder for a test: three levels, no dropout."""
 
-LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
+
+LEVELS = dict.fromkeys(TASKS, 2) | miniature.LEVELS
 
 
 class Network:
     def __init__(self, encoder: str) -> None:
-        self.prepared = miniature_prepared()
-        corpus = miniature_corpus(self.prepared)
+        config = EncoderConfig(encoder, SMALL[encoder])
+        self.model, self.prepared, self.batching = twelve_model(encoder=config, levels=LEVELS)
         self.tasks: dict[str, Task[Any]] = self.prepared.tasks
-        self.batching = Batching(Pictures(), corpus.tokens, corpus.token_ids)
-        self.model: JointModel = build_network(
-            EncoderConfig(encoder, SMALL[encoder]),
-            self.tasks,
-            LEVELS,
-            vectors=corpus.vectors,
-            feature_dim=FEATURE_DIM,
-            seed=0,
-        )
 
     def batch(self, name: str, size: int = 7) -> Batch:
         examples = self.prepared.examples[name]["train"][:size]
@@ -62,7 +71,6 @@ class Network:
 
 def test_every_registered_name_is_held_to_the_contract() -> None:
     assert set(SMALL) == set(ENCODERS)
-    assert set(LEVELS) == set(TASKS)
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
@@ -82,10 +90,11 @@ def test_an_update_leaves_levels_above_and_other_decoders_bit_identical(name: st
     assert any(key.startswith(f"encoder.levels.{LEVELS[name] - 1}.") for key in moved)
 
 
+@pytest.mark.parametrize("encoder", sorted(SMALL))
 @pytest.mark.parametrize("num_parts", [2, 3, 9])
 @pytest.mark.parametrize("name", sorted(LEVELS))
-def test_the_loss_of_a_batch_is_the_mean_of_its_parts_by_their_terms(name: str, num_parts: int) -> None:
-    network = Network("dense_coattention")
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts_by_their_terms(name: str, num_parts: int, encoder: str) -> None:
+    network = Network(encoder)
     task, batch = network.tasks[name], network.batch(name)
     parts = [part for part in (part_of(batch, k, num_parts) for k in range(num_parts)) if part]
     assert [i for part in parts for i in part.example_ids] == list(batch.example_ids)
@@ -95,12 +104,13 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts_by_their_terms(name: str, 
     torch.testing.assert_close(torch.stack(losses).sum() / task.loss_terms(batch), whole, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("encoder", sorted(SMALL))
 @pytest.mark.parametrize("accumulate", [2, 3, 9])
 @pytest.mark.parametrize("name", sorted(LEVELS))
-def test_accumulation_gives_the_gradient_of_the_whole_batch(name: str, accumulate: int) -> None:
+def test_accumulation_gives_the_gradient_of_the_whole_batch(name: str, accumulate: int, encoder: str) -> None:
     gradients = []
     for parts in (1, accumulate):
-        network = Network("dense_coattention")
+        network = Network(encoder)
         network.updater(accumulate=parts).update(network.tasks[name], network.batch(name), weight=3.0)
         gradients.append({key: p.grad for key, p in network.model.named_parameters()})
     for key, whole in gradients[0].items():

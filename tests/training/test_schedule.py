@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vltool.errors import ConfigError
@@ -130,6 +130,7 @@ def test_proportional_draws_turns_by_the_size_of_the_data() -> None:
     assert [task.name for task in whole] == [task.name for task in left]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 50), min_size=1, max_size=5),
     st.integers(5, 30),

@@ -1,4 +1,4 @@
-"""Dynamic stop-and-go: the authors' own trace step for step, when tasks are scored, and that resuming leaves no trace."""
+"""Dynamic stop-and-go: the authors' own trace step for step, when tasks are scored, resuming without a trace."""
 
 from __future__ import annotations
 
@@ -180,9 +180,7 @@ def test_test_data_never_steers_a_training(tmp_path: Path) -> None:
     with pytest.raises(SplitError, match=r"1 pictures of tasks\.vqa\.val are of its test set too, first file:10"):
         train(replace(run, prepared=replace(run.prepared, examples=examples)), PLAN, tmp_path / "run")
     examples["vqa"]["val"], examples["vqa"]["test"] = examples["caption_retrieval"]["test"][:1], ()
-    with pytest.raises(
-        SplitError, match=r"tasks\.vqa\.val holds an example of tasks\.caption_retrieval\.test \(file:10"
-    ):
+    with pytest.raises(SplitError, match=r"tasks\.vqa\.val holds an example of tasks\.\w+\.test \(file:10"):
         check_validation(examples, protocol="clean")
     examples["vqa"]["val"] = ()
     with pytest.raises(SplitError, match=r"tasks\.vqa has no validation data"):

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.miniature import miniature_model, snapshot
+from tests.miniature import LEVELS, miniature_model, snapshot
+from tests.twelve import twelve_model
 from vltool.errors import TrainingError
 from vltool.registry import TASKS
 from vltool.training.memory import explaining_memory
 from vltool.training.parts import seed_of_part
 from vltool.training.rates import Optimizer, Rates, RateSchedule
 from vltool.training.update import Updater
-
-LEVELS = {"caption_retrieval": 2, "vqa": 3, "grounding": 1}
 
 
 def updater_of(model: torch.nn.Module, **options: object) -> Updater:
@@ -24,7 +23,7 @@ def updater_of(model: torch.nn.Module, **options: object) -> Updater:
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_update_leaves_levels_above_l_and_other_decoders_untouched(name: str) -> None:
-    model, prepared, batching = miniature_model(LEVELS)
+    model, prepared, batching = twelve_model(levels=LEVELS)
     updater = updater_of(model)
     for other in TASKS:  # so that Adam has momentum everywhere
         batch, _ = batching.batch(prepared.tasks[other], prepared.examples[other]["train"][:6])
@@ -34,11 +33,11 @@ def test_update_leaves_levels_above_l_and_other_decoders_untouched(name: str) ->
     batch = batching.training_batch(prepared.tasks[name], chosen, np.random.default_rng(0))
     updater.update(prepared.tasks[name], batch)
     moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
-    above = tuple(f"encoder.levels.{level}." for level in range(LEVELS[name], 3))
+    above = tuple(f"encoder.levels.{level}." for level in range(LEVELS.get(name, 2), 3))
     others = tuple(f"decoders.{other}." for other in TASKS if other != name)
     assert not [key for key in moved if key.startswith((*above, *others))]
     assert any(key.startswith(f"decoders.{name}.") for key in moved)
-    assert any(key.startswith(f"encoder.levels.{LEVELS[name] - 1}.") for key in moved)
+    assert any(key.startswith(f"encoder.levels.{LEVELS.get(name, 2) - 1}.") for key in moved)
 
 
 def test_rate_is_halved_after_every_step() -> None:

@@ -15,8 +15,9 @@ from PIL import Image
 
 from vltool.errors import ConfigError, DataError
 from vltool.world.coco_records import clip_polygon, polygon_area
-from vltool.world.files import WorldArguments, plan_splits, write_world
+from vltool.world.files import write_world
 from vltool.world.scene import SHAPES, generate_scene
+from vltool.world.splits import WorldArguments, plan_splits
 
 SMALL: dict[str, int] = {"num_train": 12, "num_val": 6, "num_test": 8, "seed": 4, "questions_per_image": 4}
 

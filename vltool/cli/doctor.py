@@ -194,7 +194,9 @@ def _parser_model() -> Finding:
     models = sorted(point.name for point in importlib.metadata.entry_points(group="spacy_models"))
     if models:
         return Finding("spaCy model", ", ".join(models), True, f"vltool predict --parser {models[0]} finds phrases")
-    advice = "only vltool predict --parser needs one; phrases in [brackets] work: python -m spacy download en_core_web_sm"
+    advice = (
+        "only vltool predict --parser needs one; phrases in [brackets] work: python -m spacy download en_core_web_sm"
+    )
     return Finding("spaCy model", "none", True, advice)
 
 

@@ -45,6 +45,12 @@ def command(
     image_id: Annotated[
         str, typer.Option(metavar="PATTERN", help="As in coco:{number} or flickr30k:{stem}.")
     ] = "file:{stem}",
+    vg_images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Visual Genome's image_data.json: its pictures that are COCO's get coco: ids."
+        ),
+    ] = None,
     shard: Annotated[str, typer.Option(metavar="i/n", help="Only part i of n of the images.")] = "1/1",
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="Processes here, or shards of the images on a Ray cluster.")
@@ -63,7 +69,9 @@ def command(
     from vltool.detectors.load import load_detector
     from vltool.features.extract import extract, parse_shard
     from vltool.features.shards import engine_called
+    from vltool.splits.identity import visual_genome_aliases
 
+    aliases = None if vg_images is None else visual_genome_aliases(vg_images)
     given = read_boxes(boxes, box_format, recipe=recipe)
     part = parse_shard(shard)
     runs = engine_called(engine, workers=workers, ray_address=ray_address)
@@ -82,6 +90,7 @@ def command(
             detector=detector,
             recipe=recipe,
             image_id_pattern=image_id,
+            aliases=aliases,
             boxes=given,
             min_boxes=min_boxes,
             max_boxes=max_boxes,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vltool.cli.console import Console, print_json, print_lines, print_table
-from vltool.cli.options import Json
+from vltool.cli.options import Config, Json, Set
 
 app = typer.Typer(help="Look at, check and convert stores of region features.", no_args_is_help=True)
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
@@ -78,6 +78,30 @@ def verify_command(store: Store, json: Json = False) -> None:
         raise typer.Exit(2)
 
 
+@app.command("boxes")
+def boxes_command(
+    config: Config,
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="{image_id: [[x1, y1, x2, y2], …]}.")],
+    overrides: Set = None,
+    json: Json = False,
+) -> None:
+    """The boxes that a run's datasets give, for `extract-features --recipe given-boxes --boxes FILE.json`.
+
+    In pixels of the pictures as the run's store has them (features.store), which is to be there.
+    """
+    from vltool.config import load
+    from vltool.json_files import write_json
+    from vltool.tasks.given_boxes import given_boxes
+
+    boxes = given_boxes(load(config, overrides or []))
+    write_json(out, {image_id: found.tolist() for image_id, found in boxes.items()})
+    counts = {"images": len(boxes), "boxes": sum(map(len, boxes.values())), "out": str(out)}
+    if json:
+        print_json(counts)
+    else:
+        print_lines(f"{out}: {counts['boxes']:,} boxes of {counts['images']:,} pictures, as x1 y1 x2 y2 (xyxy)")
+
+
 @app.command("import")
 def import_command(
     format: Format,
@@ -98,10 +122,17 @@ def import_command(
         Path | None,
         typer.Option(help="Pictures' sizes where the format has none: {image_id: [width, height]}."),
     ] = None,
+    vg_images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Visual Genome's image_data.json: its pictures that are COCO's get coco: ids."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Region features of another tool into a store. Running it again goes on."""
     from vltool.features.formats.importing import import_features, read_sizes
+    from vltool.splits.identity import visual_genome_aliases
 
     with Console() as console:
         result = import_features(
@@ -112,6 +143,7 @@ def import_command(
             dtype=dtype,
             origin=origin,
             sizes=None if sizes is None else read_sizes(sizes),
+            aliases=None if vg_images is None else visual_genome_aliases(vg_images),
             progress=lambda done, total: console.progress("importing region features", done, total),
         )
         for note in result.notes:

@@ -35,7 +35,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Ask a checkpoint about one's own pictures: --question, --captions, or --text with [phrases]."""
-    from vltool.predict.requests import Request, check_request, respond
+    from vltool.predict.requests import Request, check_request, respond, unknown_words
 
     request = Request(image, pictures, question, captions, text, parser, top, figure)
     check_request(request)
@@ -44,6 +44,8 @@ def command(
         from vltool.predict.predictor import load
 
         model = load(checkpoint, config_file=config_file, weights=weights)
+        if unknown := unknown_words(model, request):
+            console.say(f"words that no training text has, read as one unknown word: {', '.join(unknown)}")
         panels: list[Panel] = []
         found = respond(model, request, panels if figure else None, progress=console.progress)
         if figure:

@@ -109,6 +109,78 @@ def grounding_command(
     print_table(title, ["type", *names], rows)
 
 
+@app.command("gqa")
+def gqa_command(
+    predictions: Annotated[Path, typer.Option(help='JSON list of "questionId" and "prediction".')],
+    questions: Annotated[Path, typer.Option(help="The official questions, a file or the folder of its parts.")],
+    choices: Annotated[Path | None, typer.Option(help="The official choices: validity and plausibility too.")] = None,
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """GQA's accuracy, consistency, validity, plausibility, distribution (lower is better), and accuracy by type."""
+    from vltool.evaluation.score_twelve import score_gqa
+
+    _show("GQA", score_gqa(predictions, questions=questions, choices=choices), bootstrap, seed, json)
+
+
+@app.command("nlvr2")
+def nlvr2_command(
+    predictions: Annotated[Path, typer.Option(help="CSV of identifier,prediction (True or False).")],
+    statements: Annotated[Path, typer.Option(help="The official JSON lines: dev.json, test1.json, test2.json.")],
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """NLVR2's accuracy and consistency."""
+    from vltool.evaluation.score_twelve import score_nlvr2
+
+    _show("NLVR2", score_nlvr2(predictions, statements=statements), bootstrap, seed, json)
+
+
+@app.command("referring")
+def referring_command(
+    predictions: Annotated[Path, typer.Option(help='JSON list of "id" (reference-sentence) and "box", x1 y1 x2 y2.')],
+    refs: Annotated[Path, typer.Option(help="The official refs(unc).p, refs(umd).p or refs(google).p.")],
+    instances: Annotated[Path, typer.Option(help="The instances.json beside it.")],
+    split: Annotated[str, typer.Option(help="val, testA, testB, test, or a sum of them.")],
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """RefCOCO, RefCOCO+, RefCOCOg: share of boxes with IoU > 0.5."""
+    from vltool.evaluation.score_twelve import score_referring
+
+    found = score_referring(predictions, refs=refs, instances=instances, split=split)
+    _show(f"referring expressions, {split}, IoU > 0.5", found, bootstrap, seed, json)
+
+
+@app.command("visual7w")
+def visual7w_command(
+    predictions: Annotated[
+        Path, typer.Option(help='JSON list of "qa_id" and "candidates", the first of which counts.')
+    ],
+    dataset: Annotated[Path, typer.Option(help="The official dataset_v7w_pointing.json.")],
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split was predicted.")] = "test",
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Visual7W pointing: share of questions whose box is the right one."""
+    from vltool.evaluation.score_twelve import score_visual7w
+
+    _show(f"Visual7W, {split}", score_visual7w(predictions, dataset=dataset, split=split), bootstrap, seed, json)
+
+
+def _show(title: str, found: FileScores, bootstrap: int, seed: int, json: bool) -> None:
+    """Flat scores, as a table or as JSON."""
+    flat = _intervals(found, bootstrap, seed)
+    if json:
+        return _print_json(found, flat, bootstrap, seed)
+    rows = [[name, _shown(value), _interval(flat, name)] for name, value in found.scores.items()]
+    _print_table(title, ["metric", "score"], rows, flat)
+
+
 def _intervals(found: FileScores, draws: int, seed: int) -> Flat:
     from vltool.metrics.bootstrap import bounds, intervals
 

@@ -41,12 +41,20 @@ def build_command(
             for split, facts in splits.items()
         ]
         print_table(f"splits by protocol {protocol}", ["set", "examples", "pictures", "SHA-256 of the examples"], rows)
-        left = ", ".join(f"{task} {count:,}" for task, count in summary["removed"].items())
-        print_lines(f"training examples left out because their picture is evaluated: {left}")
+        rows = [
+            [task, f"{found['of']:,}", f"{found['removed']:,}", _share(found), f"{summary['removed'][task]:,}"]
+            for task, found in summary["removed_pictures"].items()
+        ]
+        columns = ["task", "training pictures", "left out", "share", "examples left out"]
+        print_table("left out of training because a task evaluates the picture", columns, rows)
         if summary["excluded"]:
             named = ", ".join(f"{task} {count:,}" for task, count in summary["excluded"].items())
             print_lines(f"training examples left out because splits.exclude names their picture: {named}")
         print_lines(summary["out"])
+
+
+def _share(found: dict[str, int]) -> str:
+    return f"{100 * found['removed'] / found['of']:.1f} %" if found["of"] else ""
 
 
 @app.command("audit")

@@ -33,16 +33,18 @@ def print_summary(results: Mapping[str, StageResult], config: RunConfig) -> None
 def print_combinations(rows: list[dict[str, Any]], config: RunConfig) -> None:
     """Which tasks learn together, mean and spread of each score."""
     from vltool.report.combination_table import combination_table
+    from vltool.report.group_tables import group_tables
 
-    table = combination_table(
-        rows,
-        name=config.name,
-        type_of=lambda task: config.tasks[task].type or task,
-        num_tasks=len(config.tasks),
-    )
-    for group in table.grouped():
-        title = f"{table.caption}\n{group.heading}" + ("" if group.published else f". {table.note}")
-        print_table(title, table.columns, [[cell.text for cell in row] for row in group.rows])
+    def type_of(task: str) -> str:
+        return config.tasks[task].type or task
+
+    tables = group_tables(config, rows) or [
+        combination_table(rows, name=config.name, type_of=type_of, num_tasks=len(config.tasks))
+    ]
+    for table in tables:
+        for group in table.grouped():
+            title = f"{table.caption}\n{group.heading}" + ("" if group.published else f". {table.note}")
+            print_table(title, table.columns, [[cell.text for cell in row] for row in group.rows])
 
 
 def _rows(models: Mapping[str, dict[str, Any]]) -> list[list[str]]:

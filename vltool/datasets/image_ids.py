@@ -11,6 +11,7 @@ name without leading zeros, `{stem}` its name without folder and suffix.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from vltool.errors import ConfigError, DataError
 from vltool.structures import ImageId
@@ -21,10 +22,14 @@ _SUFFIX = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?|ppm|xml|txt|json|np[yz])$
 
 
 class ImageNamer:
-    """Gives canonical ids after one pattern. Raises ConfigError for a pattern that cannot be used."""
+    """Gives canonical ids after one pattern. Raises ConfigError for a pattern that cannot be used.
 
-    def __init__(self, pattern: str):
+    aliases: ids under which pictures are known better (Visual Genome's that are COCO's).
+    """
+
+    def __init__(self, pattern: str, aliases: Mapping[ImageId, ImageId] | None = None):
         self.pattern = pattern
+        self._aliases = aliases or {}
         fields = _PLACEHOLDER.findall(pattern)
         if not fields or set(fields) - {"number", "stem"}:
             raise ConfigError(
@@ -42,7 +47,8 @@ class ImageNamer:
                 name = name.replace("{number}", str(number_of(source)))
         except DataError as error:
             raise DataError(f"{place}: {error}" if place != "" else str(error)) from None
-        return ImageId(name.replace("{stem}", stem) if self.uses_stem else name)
+        found = ImageId(name.replace("{stem}", stem) if self.uses_stem else name)
+        return self._aliases.get(found, found)
 
 
 def image_id_of(source: str | int, pattern: str) -> ImageId:

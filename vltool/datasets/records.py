@@ -1,4 +1,4 @@
-"""What the readers of official files give: one frozen record per caption, question or grounded caption.
+"""What the readers of official files give: one frozen record per caption, question, grounded caption and so on.
 
 Boxes are x1 y1 x2 y2 in pixels of the original image, 0-based.
 """
@@ -79,3 +79,73 @@ class ObjectRecord:
     height: int
     width: int
     is_crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GqaQuestion:
+    """One question of GQA. answer: "" where it is secret, and then nothing else is known.
+
+    is_balanced: whether it counts in the official scores. structural, semantic, detailed: its types. group: the global
+    group of its answers ("" for none). entailed: ids of the questions whose answers follow from its own. num_steps:
+    of reasoning, as the official evaluator counts them. valid, plausible: answers, where the file of choices is given.
+    """
+
+    question_id: str
+    image_id: ImageId
+    question: str
+    answer: str = ""
+    is_balanced: bool = True
+    structural: str = ""
+    semantic: str = ""
+    detailed: str = ""
+    group: str = ""
+    entailed: tuple[str, ...] = ()
+    num_steps: int = 0
+    valid: tuple[str, ...] | None = None
+    plausible: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointingRecord:
+    """An expression, question or dialogue about one of the boxes that are given for a picture.
+
+    boxes: of the picture, the same for all its records. box_ids: what the dataset calls them. candidates: places in
+    `boxes` that may be pointed at. answer: the place of the right one. height, width: of the picture that the boxes
+    are in, 0 where the files do not say. kind: what the dataset says of it (the type of a question, the end of a game).
+    """
+
+    record_id: str
+    image_id: ImageId
+    text: str
+    boxes: tuple[tuple[float, float, float, float], ...]
+    box_ids: tuple[int, ...]
+    candidates: tuple[int, ...]
+    answer: int
+    height: int = 0
+    width: int = 0
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairStatement:
+    """A statement about two pictures; is_true: None where the label is secret.
+
+    sentence_id: the same for all pairs of pictures that one sentence was written about.
+    """
+
+    identifier: str
+    image_id: ImageId
+    other_image_id: ImageId
+    sentence: str
+    sentence_id: str
+    is_true: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntailmentRecord:
+    """A hypothesis about a picture. label: entailment, neutral, contradiction; "" where annotators did not agree."""
+
+    pair_id: str
+    image_id: ImageId
+    hypothesis: str
+    label: str

@@ -108,7 +108,7 @@ def _rehearse(
     if not pictures.region_counts:
         told = f"measured on {picture.num_pictures} pictures" if picture else "assumed"
         assumptions.append(f"{regions[0]} regions a picture ({told}), {feature_dim}-d features")
-    width = text.vector_width or USUAL_VECTORS
+    width = USUAL_VECTORS if text.vector_width is None else text.vector_width
     updates: dict[TaskPlan, UpdateCost] = {}
     for plan in plans.tasks:
         measured = _like(plan, updates)
@@ -137,7 +137,7 @@ def _rehearse(
         sizes=sizes,
         num_new_pictures=None if pictures.pending else len(pictures.new),
         num_sentences=len(sentences_of(everything)) if own else None,
-        seconds_per_sentence=time_tokens(sentences_of(some_of(everything, min(2000, len(everything))))),
+        seconds_per_sentence=time_tokens(config, sentences_of(some_of(everything, min(2000, len(everything))))),
         seconds_reading=text.seconds,
         vector_bytes=text.vector_bytes,
         held_bytes=peak_bytes(pick_device("cpu")),

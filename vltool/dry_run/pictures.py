@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vltool.config import FeaturesConfig, RunConfig
+from vltool.config import FeaturesConfig, ImagesConfig, RunConfig
 from vltool.detectors.detector import Detector
 from vltool.detectors.load import load_detector
 from vltool.detectors.selection import Recipe
@@ -20,6 +20,9 @@ from vltool.features.sources import Picture, find_images, name_pictures
 from vltool.features.store import RegionStore
 from vltool.registry import DETECTORS
 from vltool.remote_files import exists, is_url
+from vltool.splits.identity import visual_genome_aliases
+from vltool.structures import ImageId
+from vltool.tasks.given_boxes import wanted_boxes
 from vltool.tasks.prepare import PreparedTasks, image_ids_of
 
 STAGE = "extract-features"
@@ -64,6 +67,14 @@ def examine_coverage(
         return
     known = pictures.stored | pictures.names
     for prepared in trainings.values():
+        wants = next((name for name, *_ in wanted_boxes(prepared)), None)
+        if wants is not None and not config.features.given_store:
+            findings.refuse(
+                STAGE,
+                f"tasks.{wants}",
+                "it wants features of boxes that its dataset gives",
+                "Set features.given_store, where extract-features puts them",
+            )
         for name, splits in prepared.examples.items():
             for split, examples in splits.items():
                 absent = [image_id for image_id in image_ids_of(examples) if image_id not in known]
@@ -130,7 +141,7 @@ def _examine_folders(config: RunConfig, findings: Findings, found: Pictures) -> 
                 findings.note(STAGE, folder, f"{len(images):,} pictures")
         todo = f"Change features.extract.{k}.image_id, or what is in these folders"
         with findings.collecting(STAGE, f"features.extract.{k}", todo=todo):
-            named = name_pictures(list(dict.fromkeys(paths)), source.image_id)
+            named = name_pictures(list(dict.fromkeys(paths)), source.image_id, _aliases(source))
             nameless = [picture for picture in named if picture.image_id is None]
             if nameless:
                 wrong = f"{len(nameless):,} pictures whose names do not fit {source.image_id}, first {nameless[0].path}"
@@ -142,6 +153,10 @@ def _examine_folders(config: RunConfig, findings: Findings, found: Pictures) -> 
             STAGE, "features.extract", "names no pictures", "Name them, or leave the stage extract-features out"
         )
     found.pending |= len(findings.problems) > before
+
+
+def _aliases(source: ImagesConfig) -> dict[ImageId, ImageId] | None:
+    return visual_genome_aliases(source.vg_images) if source.vg_images else None
 
 
 def _examine_store(config: RunConfig, findings: Findings, found: Pictures, *, needed: bool) -> None:

@@ -18,7 +18,7 @@ import torch
 from vltool.config import RunConfig
 from vltool.dry_run.memory import peak_bytes, restart_peak
 from vltool.dry_run.pictures import Pictures
-from vltool.dry_run.stand_in import RandomRegions, random_token_ids, sentences_of, some_of
+from vltool.dry_run.stand_in import RandomGiven, RandomRegions, sentences_of, some_of, words_of
 from vltool.evaluation.pair_scores import score_all_pairs
 from vltool.features.extract import extract
 from vltool.features.images import ImagePath
@@ -29,15 +29,15 @@ from vltool.tasks.batching import Batching
 from vltool.tasks.network import build_network
 from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
-from vltool.text.tokenizer import tokenize_all
 from vltool.text.vocabulary import AnswerPool
+from vltool.text.words import Words
 from vltool.training.rates import optimizer_of
 from vltool.training.run import pick_device
 from vltool.training.update import Updater
 
 EXAMPLES_ON_CPU = 64  # beyond that an update takes as much longer as it holds more examples
 LONG_ENOUGH_S = 2.0
-NUM_WORDS = 1000  # word vectors are looked up, so that their number does not count
+NUM_CLASSES = 1600  # of the usual detectors
 FEW_PICTURES = 3
 BYTES_OF_TRAINED = 12  # of each parameter: its gradient and Adam's two, in float32
 PAIRS = (16, 32)  # pictures and captions
@@ -88,16 +88,17 @@ def time_updates(
     device = pick_device(config.training.device)
     count = plan.batch_size if device.type == "cuda" else min(plan.batch_size, EXAMPLES_ON_CPU)
     examples = some_of(prepared.examples[plan.task]["train"], count)
-    _teach(task, examples)
-    tokens = dict(zip(sentences_of(examples), map(tuple, tokenize_all(sentences_of(examples))), strict=True))
-    batching = Batching(
-        RandomRegions(feature_dim, region_counts, config.features.dtype), tokens, random_token_ids(tokens, NUM_WORDS)
-    )
-    vectors = np.zeros((NUM_WORDS, vector_width), np.float32)
+    words = words_of(config, sentences_of(examples))
+    _teach(task, examples, words.vocabulary)
+    regions = RandomRegions(feature_dim, region_counts, config.features.dtype)
+    given = RandomGiven(regions, task, examples)
+    batching = Batching(regions, words.tokens, words.ids, frames=words.frames, given=given)
+    vectors = np.zeros((words.num_rows, vector_width), np.float32)
     model = build_network(
         config.encoder, {plan.task: task}, {plan.task: plan.level}, vectors=vectors, feature_dim=feature_dim, seed=0
     ).to(device)
     updater = _updater(config, model, plan, device)
+    task.prepare_training(examples, batching.regions)
     batch = batching.training_batch(task, examples, np.random.default_rng(0)).to(device)
     held = restart_peak(device)
     updater.update(task, batch)  # the first one makes gradients and Adam's state
@@ -114,7 +115,7 @@ def time_updates(
         sum(parameter.numel() for parameter in model.decoder(plan.task).parameters()),
         *_seconds_of_scoring(config, model, task, batching, examples, device),
         float(np.mean(region_counts)),
-        float(np.mean([len(tokens[example.rows[0][1]]) for example in examples])),
+        float(np.mean([len(words.tokens[example.rows[0][1]]) for example in examples])),
     )
 
 
@@ -145,19 +146,19 @@ def time_pictures(config: RunConfig, pictures: Pictures) -> PictureCost | None:
     return PictureCost(rest.seconds / rest.images, rest.regions / rest.images, rest.images, peak_bytes(device))
 
 
-def time_tokens(sentences: Sequence[str]) -> float:
+def time_tokens(config: RunConfig, sentences: Sequence[str]) -> float:
     """Seconds a sentence takes to be tokenized."""
     started = time.perf_counter()
-    tokenize_all(sentences)
+    words_of(config, sentences)
     return (time.perf_counter() - started) / max(1, len(sentences))
 
 
-def _teach(task: Task[Any], examples: Sequence[Example]) -> None:
-    from vltool.metrics.answer_words import normalize_answer
-
+def _teach(task: Task[Any], examples: Sequence[Example], words: Words) -> None:
+    task.learn_words(words)
+    task.learn_features({"class_names": ["thing"] * NUM_CLASSES})
     found = task.answers(examples)
     if found:
-        task.learn_answers(AnswerPool.build(found, threshold=0, normalize=normalize_answer))
+        task.learn_answers(AnswerPool.build(found, threshold=0, normalize=task.normalize_answer))
 
 
 def _updater(config: RunConfig, model: JointModel, plan: TaskPlan, device: torch.device) -> Updater:
@@ -185,7 +186,9 @@ def _seconds_of_scoring(
     if task.scoring == "all_pairs":
         num_images, num_captions = PAIRS
         images = batching.images([example.rows[0][0] for example in some_of(examples, num_images)])
-        sentences = batching.sentences([example.rows[0][1] for example in some_of(examples, num_captions)])
+        sentences = batching.sentences(
+            [example.rows[0][1] for example in some_of(examples, num_captions)], task=task.name
+        )
 
         def seconds_per_pair(precision: str) -> float:
             def score() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,18 @@ import numpy as np
 
 from vltool.config import RunConfig, SourceConfig, SplitsConfig
 from vltool.structures import Example, ImageId, RegionFeatures
+from vltool.tasks.batching import Frame
+from vltool.tasks.corpus import word_pieces
+from vltool.tasks.given_boxes import boxes_to_pool
+from vltool.tasks.network import sentence_frames
 from vltool.tasks.prepare import PreparedTasks, prepare_tasks
+from vltool.tasks.task import Task
+from vltool.text.tokenizer import tokenize_all
+from vltool.text.vocabulary import Vocabulary
+from vltool.text.words import Words
 
 NUM_PICTURES = 60
+NUM_WORDS = 1000  # word vectors are looked up, so that their number does not count
 _KARPATHY = SourceConfig("karpathy", {"dataset": "dataset_coco.json"}, split="train")
 _OF_READER = {  # what stands for the files of each reader
     "karpathy": _KARPATHY,
@@ -73,7 +82,32 @@ class RandomRegions:
         place = self._places.setdefault(image_id, len(self._places))
         count = self._counts[place % len(self._counts)]
         side = int(2 * _BOX_PX)
-        return RegionFeatures(image_id, self._features[:count], self._boxes[:count], height=side, width=side)
+        features, boxes, classes = self._features[:count], self._boxes[:count], np.zeros(count, np.int64)
+        return RegionFeatures(image_id, features, boxes, height=side, width=side, classes=classes)
+
+    @contextmanager
+    def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:
+        yield self.get
+
+
+class RandomGiven:
+    """Features of given boxes: those of `RandomRegions` again and again."""
+
+    def __init__(self, regions: RandomRegions, task: Task[Any], examples: Sequence[Example]):
+        self._regions = regions
+        wanted = (
+            (task.name, example.rows[0][0], given)
+            for example in examples
+            for training in (True, False)
+            if (given := task.given_boxes(example, training=training)) is not None
+        )
+        side = int(2 * _BOX_PX)
+        self._boxes = boxes_to_pool(wanted, lambda image_id: (side, side))
+
+    def get(self, image_id: ImageId) -> RegionFeatures:
+        found, boxes = self._regions.get(image_id), self._boxes[image_id]
+        features = np.resize(found.features, (len(boxes), found.features.shape[1]))
+        return RegionFeatures(image_id, features, boxes, height=found.height, width=found.width)
 
     @contextmanager
     def views(self) -> Iterator[Callable[[ImageId], RegionFeatures]]:
@@ -92,7 +126,29 @@ def sentences_of(examples: Sequence[Example]) -> list[str]:
     return list(dict.fromkeys(sentence for example in examples for _, sentence in example.rows))
 
 
-def random_token_ids(tokens: dict[str, tuple[str, ...]], num_words: int) -> dict[str, Any]:
-    """A row of word vectors for every token: which one does not matter for the time."""
+@dataclass(frozen=True)
+class StandInWords:
+    """The tokens of some sentences as the run would have them, and ids for them, and what knows its tokens."""
+
+    tokens: dict[str, tuple[str, ...]]
+    ids: dict[str, np.ndarray]
+    frames: dict[str, Frame]
+    vocabulary: Words
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.vocabulary)
+
+
+def words_of(config: RunConfig, sentences: Sequence[str]) -> StandInWords:
+    """Word pieces of the run's vocabulary, or of these sentences; or words, of which any row will do for the time."""
+    if config.text.tokenizer == "wordpiece":
+        pieces = word_pieces(sentences, config.text)
+        tokens = dict(zip(sentences, pieces.tokenize_all(sentences), strict=True))
+        ids = {sentence: np.array(pieces.ids(found), np.int64) for sentence, found in tokens.items()}
+        return StandInWords(tokens, ids, sentence_frames(config, pieces), pieces)
+    tokens = dict(zip(sentences, map(tuple, tokenize_all(sentences)), strict=True))
     draw = np.random.default_rng(0)
-    return {sentence: draw.integers(2, num_words, max(1, len(found))) for sentence, found in tokens.items()}
+    ids = {sentence: draw.integers(2, NUM_WORDS, max(1, len(found))) for sentence, found in tokens.items()}
+    vocabulary = Vocabulary(f"word {number}" for number in range(2, NUM_WORDS))
+    return StandInWords(tokens, ids, {}, vocabulary)

@@ -123,6 +123,10 @@ def _examine_vectors(config: RunConfig, findings: Findings, found: TextFiles) ->
     from vltool.tasks.corpus import WORLD_VECTORS
     from vltool.text.glove import width_of
 
+    if config.text.tokenizer == "wordpiece":
+        found.vector_width = 0
+        _examine_pieces(config, findings)
+        return
     path = WORLD_VECTORS if config.text.glove == "world" else Path(config.text.glove)
     if not is_there(path):
         findings.refuse(STAGE, path, "no such file", "Put GloVe's file there, or name it: --set text.glove=PATH")
@@ -132,6 +136,18 @@ def _examine_vectors(config: RunConfig, findings: Findings, found: TextFiles) ->
         archive = next(part for part in (path, *path.parents) if part.is_file())
         found.vector_bytes = archive.stat().st_size
         findings.note(STAGE, path, f"word vectors of {found.vector_width} numbers, {found.vector_bytes / 1e9:.2f} GB")
+
+
+def _examine_pieces(config: RunConfig, findings: Findings) -> None:
+    from vltool.text.wordpiece import WordPieces
+
+    if not config.text.wordpiece_vocab:
+        findings.note(STAGE, "text.tokenizer", "word pieces will be learned from training text")
+        return
+    path = Path(config.text.wordpiece_vocab)
+    todo = "Name the vocab.txt of an uncased BERT: --set text.wordpiece_vocab=PATH, or leave it out"
+    with findings.collecting(STAGE, path, todo=todo):
+        findings.note(STAGE, path, f"{len(WordPieces.read(path)):,} word pieces")
 
 
 def _examine_splits(config: RunConfig, findings: Findings, found: TextFiles) -> None:

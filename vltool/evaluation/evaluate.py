@@ -31,7 +31,7 @@ class Evaluation:
     """Scores in percent, none where the answers are secret; predictions as in a submission.
 
     items: the same scores item by item. Where all pairs count: pair_scores (images, captions), and `gold`, whose
-    caption_image says the row of each caption's picture.
+    caption_image says the row of each caption's picture. submission: (suffix, text), where it is no JSON list.
     """
 
     scores: Scores
@@ -39,6 +39,7 @@ class Evaluation:
     items: ItemScores | None = None
     pair_scores: np.ndarray | None = None
     gold: dict[str, Any] | None = None
+    submission: tuple[str, str] | None = None
 
 
 @torch.inference_mode()
@@ -81,7 +82,7 @@ def evaluate(
         metric, *others = processes.gather(metric)
         for other in others:
             metric.extend(other)
-    return Evaluation(metric.compute(), metric.predictions(), metric.items())
+    return Evaluation(metric.compute(), metric.predictions(), metric.items(), submission=metric.submission())
 
 
 def _evaluate_pairs(
@@ -102,7 +103,7 @@ def _evaluate_pairs(
     scores = np.empty((0, len(examples)), np.float32)
     if own:
         sentences = [example.rows[0][1] for example in examples]
-        inputs = PairInputs.of_batching(batching, image_ids[own.start : own.stop], sentences)
+        inputs = PairInputs.of_batching(batching, image_ids[own.start : own.stop], sentences, task=task.name)
         scorer = PairScorer(model, task.name, inputs, device=device, precision=precision)
         scores = score_pairs(scorer, progress=progress)
     if processes.size > 1:

@@ -57,15 +57,17 @@ class PairInputs:
         return cls(region_mask.sum(dim=1).cpu().numpy(), token_mask.sum(dim=1).cpu().numpy(), images, sentences)
 
     @classmethod
-    def of_batching(cls, batching: Batching, image_ids: Sequence[ImageId], sentences: Sequence[str]) -> PairInputs:
-        """Pictures and sentences of a run; regions are read when their tile comes."""
+    def of_batching(
+        cls, batching: Batching, image_ids: Sequence[ImageId], sentences: Sequence[str], *, task: str
+    ) -> PairInputs:
+        """Pictures and sentences of a run, as a task reads them; regions are read when their tile comes."""
         with batching.regions.views() as view:
             num_regions = np.array([view(image_id).num_regions for image_id in image_ids])
         return cls(
             num_regions,
             np.array([len(batching.token_ids[sentence]) for sentence in sentences]),
             lambda chosen: batching.images([image_ids[k] for k in chosen]),
-            lambda chosen: batching.sentences([sentences[k] for k in chosen]),
+            lambda chosen: batching.sentences([sentences[k] for k in chosen], task=task),
         )
 
     def tiles(self) -> list[Tile]:

@@ -1,6 +1,7 @@
 """What a model predicted and how each item was scored, as files that `vltool score` and `vltool report` read.
 
 <stem>-predictions.json   as in a submission: VQA's results, ranked boxes of phrases, the best picture of each caption
+<stem>-submission.csv     the same as it is submitted, where that is no JSON (NLVR2: identifier,prediction)
 <stem>-items.json         the score of every item (`metrics/item_scores.py`), for intervals and paired comparisons
 <stem>-scores.npy         where all pairs count: (images, captions), and in
 <stem>-gold.json          the row of each caption's picture: `vltool score retrieval --scores … --gold …`
@@ -13,14 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from vltool.evaluation.evaluate import Evaluation
-from vltool.json_files import read_json, whole_file, write_json
+from vltool.json_files import read_json, whole_file, write_json, write_text
 from vltool.metrics.item_scores import ItemScores
 
 
 def write_predictions(evaluation: Evaluation, folder: Path, stem: str) -> dict[str, str]:
-    """What was written: predictions, items, scores, gold → path."""
+    """What was written: predictions, submission, items, scores, gold → path."""
     found = {"predictions": folder / f"{stem}-predictions.json"}
     write_json(found["predictions"], evaluation.predictions)
+    if evaluation.submission is not None:
+        suffix, text = evaluation.submission
+        found["submission"] = folder / f"{stem}-submission{suffix}"
+        write_text(found["submission"], text)
     if evaluation.items is None:  # none of an earlier scoring stays
         items_path(folder, stem).unlink(missing_ok=True)
     else:

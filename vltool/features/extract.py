@@ -23,6 +23,7 @@ from vltool.features.shards import clear_shards, fill_by
 from vltool.features.sources import find_images, name_pictures, parse_shard, shard_of
 from vltool.features.store import RegionStore
 from vltool.remote_files import is_url, with_slashes
+from vltool.structures import ImageId
 
 __all__ = ["ExtractionResult", "extract", "parse_shard"]
 
@@ -50,7 +51,9 @@ def extract(
     detector: Detector | Callable[[], Detector],
     recipe: str = "bottom-up",
     image_id_pattern: str = "file:{stem}",
+    aliases: Mapping[ImageId, ImageId] | None = None,
     boxes: Mapping[str, np.ndarray] | None = None,
+    only_with_boxes: bool = False,
     min_boxes: int = 10,
     max_boxes: int = 100,
     score_threshold: float = 0.2,
@@ -67,7 +70,9 @@ def extract(
 
     sources: image files, folders, `@list.txt`, URLs. store_path: a folder, or a URL where the store is put when all is
     done. detector: or a function that loads one, called when all else is checked.
-    boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`.
+    aliases: ids under which pictures are known better (vg: → coco:).
+    boxes: (R, 4) x1 y1 x2 y2 by image id, for the recipe `given-boxes`. only_with_boxes: other pictures are left out,
+    instead of failing.
     workers: processes; 0 is one a core, or this one alone on a GPU; 1 none but this one.
     batch_size: pictures of one size that go through the network together, in this process; 0 is 1, or 8 on a GPU.
     engine: that describes shards of the pictures instead, `workers` of them at once, a process each.
@@ -80,7 +85,10 @@ def extract(
     rule = Recipe(recipe, min_boxes, max_boxes, score_threshold, nms_threshold)
     check_options(recipe, boxes, on_error, workers, batch_size, engine=engine)
     fill_store = fill_by(engine, place=str(store_path), stop_on_error=on_error == "stop") if engine else fill
-    pictures = shard_of(name_pictures(find_images(sources), image_id_pattern), shard)
+    pictures = name_pictures(find_images(sources), image_id_pattern, aliases)
+    if only_with_boxes:
+        pictures = [picture for picture in pictures if picture.image_id in (boxes or {})]
+    pictures = shard_of(pictures, shard)
     detector = detector() if callable(detector) else detector
     header = store_header(detector, rule, dtype)
     counts = {"stored": 0, "skipped": 0, "failed": 0, "regions": 0}

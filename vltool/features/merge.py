@@ -97,7 +97,7 @@ def check_mergeable(first: Path, header: Mapping[str, Any], second: Path, other:
 def copy(shard: RegionStore, image_id: str, merged: RegionStore) -> tuple[str, int, str]:
     """Copies a record: "stored", "skipped" or "failed", its number of regions where stored, and why it failed."""
     data = read_bytes(shard, image_id)
-    if not record.is_whole(data):
+    if not record.is_of(image_id, data):
         return "failed", 0, f"{shard.path}: the record of image {image_id!r} is damaged; extract it again"
     if image_id not in merged:
         num_regions = int(record.read_header(data)[0]["arrays"]["features"][1][0])

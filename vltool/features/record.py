@@ -13,9 +13,10 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ MAGIC = b"VLR1"
 PREFIX = struct.Struct("<4sII")
 ALIGNMENT = 16
 BOXES = np.dtype("<f4")
+FEATURES = ("<f2", "<f4")
 ARRAYS = {
     "features": None,  # float16 or float32, as the store is
     "boxes": BOXES,
@@ -73,11 +75,47 @@ def is_whole(data: bytes | bytearray | memoryview) -> bool:
     return bool(magic == MAGIC and zlib.crc32(memoryview(data)[8:]) == checksum)
 
 
+def is_of(image_id: str, data: bytes | bytearray | memoryview) -> bool:
+    """Whether `data` is a whole record, and that of this image."""
+    try:
+        return is_whole(data) and bool(read_header(data)[0]["image_id"] == image_id)
+    except StoreError:
+        return False
+
+
 def read_header(data: bytes | bytearray | memoryview) -> tuple[dict[str, Any], int]:
-    """A record's header, and where its arrays begin."""
+    """A record's header, and where its arrays begin. Raises StoreError where it does not describe this record.
+
+    A checksum tells of damage, not of intent: whoever makes a record makes its checksum too.
+    """
     _, _, length = PREFIX.unpack_from(data)
     start = PREFIX.size + length
-    return json.loads(bytes(memoryview(data)[PREFIX.size : start])), start
+    try:
+        header = json.loads(bytes(memoryview(data)[PREFIX.size : start]))
+        image_id, height, width = header["image_id"], header["height"], header["width"]
+        known = isinstance(image_id, str) and isinstance(header["source"], dict)
+        arrays = header["arrays"].items()
+        fits = all(_fits(name, *place, room=len(data) - start) for name, place in arrays)
+        rows = {place[1][0] for _, place in arrays}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"its header is not that of a record: {error!r:.100}") from error
+    if not (known and fits and {"features", "boxes"} <= header["arrays"].keys() and len(rows) == 1):
+        raise StoreError("its header does not fit its arrays")
+    if not (type(height) is type(width) is int and height > 0 and width > 0):
+        raise StoreError(f"its picture has a size of {width!r:.20} x {height!r:.20}")
+    return header, start
+
+
+def _fits(name: str, dtype: str, shape: Sequence[int], offset: int, *, room: int) -> bool:
+    """Whether an array of a record is of a kind that records have, and lies within the `room` of them all."""
+    kind = ARRAYS[name]
+    if dtype not in (FEATURES if kind is None else (kind.str,)) or not all(
+        type(size) is int and size >= 0 for size in (*shape, offset)
+    ):
+        return False
+    if len(shape) != (2 if name in ("features", "boxes") else 1) or (name == "boxes" and shape[1] != 4):
+        return False
+    return offset + math.prod(shape) * int(dtype[-1]) <= room
 
 
 class Layout(NamedTuple):
@@ -93,7 +131,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(data: bytes | bytearray | memoryview) -> Layout:
-    """The layout of a record, whose checksum is known to be right."""
+    """The layout of a record, whose checksum is known to be right. Raises StoreError as `read_header` does."""
     header, start = read_header(data)
     arrays = header["arrays"]
     dtype, shape, features_at = arrays["features"]
@@ -138,7 +176,7 @@ def viewer(locate: Callable[[str], tuple[memoryview, Layout]]) -> Callable[[str]
 def decode(data: bytes | bytearray | memoryview, *, check: bool = True) -> tuple[RegionFeatures, dict[str, Any]]:
     """The regions and the source of a record. The arrays own their memory and can be written to.
 
-    Raises StoreError where the checksum is wrong.
+    Raises StoreError where the checksum is wrong, or the header is not that of a record.
     """
     if check and not is_whole(data):
         raise StoreError("its checksum is wrong")

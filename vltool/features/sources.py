@@ -6,7 +6,7 @@ import filecmp
 import os
 import re
 import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from vltool.errors import ConfigError, DataError
 from vltool.features.folder import expanded
 from vltool.features.images import IMAGE_SUFFIXES, ImagePath, as_text
 from vltool.remote_files import RemoteFile, bring, is_url, list_files, with_slashes
+from vltool.structures import ImageId
 
 PLACEHOLDERS = {
     "stem": "the file's name without its suffix",
@@ -163,8 +164,12 @@ def image_id_of(path: ImagePath, pattern: str) -> str | None:
     return pattern.format(stem=path.stem, name=path.name, number=number, parent=parent)
 
 
-def name_pictures(paths: Sequence[ImagePath], pattern: str) -> list[Picture]:
+def name_pictures(
+    paths: Sequence[ImagePath], pattern: str, aliases: Mapping[ImageId, ImageId] | None = None
+) -> list[Picture]:
     """The pictures of files, with their ids. A copy of a file under the same id is left out.
+
+    aliases: ids under which pictures are known better (vg: → coco:).
 
     Raises DataError naming both files where two different ones would get the same id.
     """
@@ -173,6 +178,8 @@ def name_pictures(paths: Sequence[ImagePath], pattern: str) -> list[Picture]:
     by_id: dict[str, ImagePath] = {}
     for path in paths:
         image_id = image_id_of(path, pattern)
+        if image_id is not None and aliases:
+            image_id = aliases.get(ImageId(image_id), image_id)
         other = by_id.get(image_id) if image_id is not None else None
         if other is not None:
             if are_same(path, other):

@@ -242,7 +242,7 @@ class RegionStore:
                     continue
                 count += 1
                 image_id = bytes(key).decode(errors="replace")
-                if not record.is_whole(data) or record.read_header(data)[0]["image_id"] != image_id:
+                if not record.is_of(image_id, data):
                     damaged.append(ImageId(image_id))
         if count != self.state["images"]:
             raise StoreError(

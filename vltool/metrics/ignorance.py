@@ -31,10 +31,11 @@ def question_only_answers(
     questions: Iterable[str],
     *,
     words: Callable[[str], Sequence[str]] = question_words,
+    normalize: Callable[[str], str] = normalize_answer,
 ) -> list[str]:
     """The answer that training suggests to each question when no picture is seen.
 
-    train: (question, annotators' answers). The most common answer, after the official normalisation, to training
+    train: (question, annotators' answers). The most common answer, after `normalize` (VQA's official one), to training
     questions with the same words; if there are none, to those that begin with the same words, one word less at a
     time; with no words left ("") to all. Among equally common answers the first in the alphabet is taken.
     Raises DataError if training holds no answer.
@@ -44,7 +45,7 @@ def question_only_answers(
     for question, answers in train:
         for answer in answers:
             if answer not in normal:
-                normal[answer] = normalize_answer(answer)
+                normal[answer] = normalize(answer)
         if answers:
             known.append((tuple(words(question)), tuple(normal[answer] for answer in answers)))
     if not known:

@@ -142,6 +142,10 @@ class DenseCoattentionEncoder(Encoder):
         return F.normalize(projected, dim=-1) if self.normalize_regions else projected
 
     @property
+    def word_vectors(self) -> nn.Embedding:
+        return self.read_sentences.word_vectors
+
+    @property
     def wants_feature_statistics(self) -> bool:
         return self.standardize_regions
 

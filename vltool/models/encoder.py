@@ -96,6 +96,11 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     @property
+    def word_vectors(self) -> nn.Embedding:
+        """The vectors of the vocabulary, a row for each token id; learned with the encoder, or frozen."""
+        raise ConfigError(f"{type(self).__name__} has no word vectors, so that no task can ask it for words")
+
+    @property
     def wants_first_weights(self) -> bool:
         """Whether a new encoder is to start from weights that its options name."""
         return False

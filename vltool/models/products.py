@@ -22,31 +22,32 @@ def mkl_is_slow() -> bool:
 MKL_IS_SLOW = mkl_is_slow()
 
 
-def _by_onednn(tensor: Tensor) -> bool:
+def by_onednn(tensor: Tensor) -> bool:
+    """Whether the products of a tensor are oneDNN's here."""
     return MKL_IS_SLOW and tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """sequence (..., a), weight (b, a) -> (..., b). No gradient is recorded."""
-    return _onednn(sequence, weight, bias, "none") if _by_onednn(sequence) else F.linear(sequence, weight, bias)
+    return _onednn(sequence, weight, bias, "none") if by_onednn(sequence) else F.linear(sequence, weight, bias)
 
 
 def linear_relu(sequence: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """ReLU of `linear`, in one pass where the library has it."""
-    if _by_onednn(sequence):
+    if by_onednn(sequence):
         return _onednn(sequence, weight, bias, "relu")
     return F.linear(sequence, weight, bias).relu_()
 
 
 def product(sequence: Tensor, weight: Tensor) -> Tensor:
     """sequence (..., b), weight (b, a) -> (..., a)."""
-    return linear(sequence, weight.T) if _by_onednn(sequence) else sequence @ weight
+    return linear(sequence, weight.T) if by_onednn(sequence) else sequence @ weight
 
 
 def weight_gradient(gradient: Tensor, sequence: Tensor) -> Tensor:
     """gradient (..., b) of `linear`'s result, sequence (..., a) -> (b, a)."""
     gradient, sequence = gradient.flatten(0, -2), sequence.flatten(0, -2)
-    return linear(gradient.T, sequence.T) if _by_onednn(gradient) else gradient.T @ sequence
+    return linear(gradient.T, sequence.T) if by_onednn(gradient) else gradient.T @ sequence
 
 
 def _onednn(sequence: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:

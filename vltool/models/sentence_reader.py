@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vltool.errors import ConfigError
 from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
 
@@ -108,6 +109,11 @@ class SentenceReader(nn.Module):
         train_word_vectors: bool = False,
     ) -> None:
         super().__init__()
+        if not word_vectors.shape[1]:
+            raise ConfigError(
+                "this encoder reads words by their vectors, and the run's text is of word pieces, which have none. Set "
+                "text.tokenizer=spacy and run embed-text again"
+            )
         self.word_vectors = nn.Embedding.from_pretrained(word_vectors.clone(), freeze=not train_word_vectors)
         vector_width = word_vectors.shape[1]
         self.lstm = BidirectionalLstm(vector_width, lstm_width, num_layers=lstm_layers, dropout=lstm_dropout)

@@ -7,7 +7,7 @@ Answer(answer='red', probability=0.83)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,14 +24,14 @@ from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in
 from vltool.predict.detection import DescribedPictures, detector_of, recipe_of
 from vltool.structures import Example, ImageId, RegionFeatures
-from vltool.tasks.batching import Batching
+from vltool.tasks.batching import Batching, Frame
 from vltool.tasks.caption_retrieval import CaptionRetrieval
 from vltool.tasks.grounding import VisualGrounding
+from vltool.tasks.network import sentence_frames
 from vltool.tasks.task import Task
 from vltool.tasks.vqa import VisualQuestionAnswering
 from vltool.text.phrases import MarkedSentence, find_phrases, load_parser
-from vltool.text.tokenizer import tokenize
-from vltool.text.vocabulary import Vocabulary
+from vltool.text.words import Words, words_from_json
 from vltool.training import checkpoint as checkpoints
 from vltool.training.run import pick_device
 from vltool.training.saved_network import network_of
@@ -65,14 +65,18 @@ class Predictor:
         self,
         model: JointModel,
         tasks: dict[str, Task[Any]],
-        words: Vocabulary,
+        words: Words,
         pictures: DescribedPictures,
         *,
+        frames: Mapping[str, Frame] | None = None,
         device: torch.device,
         precision: str = "float32",
     ) -> None:
         self.model, self.tasks, self.words, self.pictures = model.to(device).eval(), tasks, words, pictures
+        self.frames = frames or {}
         self.device, self.precision = device, precision
+        for task in tasks.values():
+            task.learn_words(words)
 
     def answer(self, image: Image, question: str, *, top: int = 5) -> list[Answer]:
         """The `top` answers to a question about a picture, best first. Raises DataError, or ConfigError without VQA."""
@@ -92,7 +96,7 @@ class Predictor:
         task = self.task_of(CaptionRetrieval, "matches pictures and captions")
         image_ids = [self.pictures.add(image) for image in images]
         batching = self._batching(captions)
-        tokens, token_mask = batching.sentences(list(captions))
+        tokens, token_mask = batching.sentences(captions, task=task.name)
         scores = score_all_pairs(
             self.model,
             task.name,
@@ -116,11 +120,18 @@ class Predictor:
         logits = self._logits(task, grounding_example(image_id, marked, self.pictures.get(image_id)))[0]  # (P, R)
         regions = self.pictures.get(image_id)
         found = []
-        for phrase, span, scores in zip(marked.phrases, marked.token_spans, logits, strict=True):
+        aligned = self.words.align(marked.tokens)
+        for phrase, (start, end), scores in zip(marked.phrases, marked.token_spans, logits, strict=True):
+            span = aligned.span(start, end - start)
             best = int(scores[: regions.num_regions].argmax())
             x1, y1, x2, y2 = (round(float(value), 2) for value in regions.boxes[best])
             found.append(GroundedPhrase(phrase, (x1, y1, x2, y2), round(float(scores[best].sigmoid()), 6), span))
         return found
+
+    def unknown_words(self, sentence: str) -> list[str]:
+        """The words of a sentence that were in no training text: the model reads all of them as one unknown word."""
+        words = self.words.tokenize(sentence.replace("[", "").replace("]", ""))
+        return [word for word in dict.fromkeys(words) if word not in self.words]
 
     def task_of(self, kind: type[TaskT], what: str) -> TaskT:
         """The checkpoint's task of a kind. Raises ConfigError where it has none."""
@@ -131,8 +142,7 @@ class Predictor:
 
     def example(self, task: Task[Any], image_id: ImageId, sentence: str) -> Example:
         """A question, or a caption, about a picture as the tasks' examples are."""
-        if not tokenize(sentence):
-            raise DataError(f"{sentence!r}: expected words")
+        self._tokens(sentence)
         target = QuestionRecord(0, image_id, sentence, ()) if isinstance(task, VisualQuestionAnswering) else None
         return Example("0", ((image_id, sentence),), target)
 
@@ -142,16 +152,23 @@ class Predictor:
             return self.model.logits(task.name, batch.to(self.device)).float().cpu()
 
     def _batching(self, sentences: Sequence[str]) -> Batching:
-        tokens = {sentence: tokenize(sentence) for sentence in sentences}
-        for sentence, found in tokens.items():
-            if not found:
-                raise DataError(f"{sentence!r}: expected words")
+        tokens = {sentence: self._tokens(sentence) for sentence in sentences}
         ids = {sentence: np.array(self.words.ids(found), np.int64) for sentence, found in tokens.items()}
-        return Batching(self.pictures, tokens, ids)
+        return Batching(self.pictures, tokens, ids, frames=self.frames)
+
+    def _tokens(self, sentence: str) -> tuple[str, ...]:
+        found = self.words.tokenize(sentence)
+        _check_words(sentence, found)
+        return found
 
     def batching_of(self, sentence: str) -> Batching:
         """Batches of one sentence and the described pictures, for figures."""
         return self._batching([sentence])
+
+
+def _check_words(sentence: str, tokens: Sequence[str]) -> None:
+    if not any(letter.isalnum() for token in tokens for letter in token):
+        raise DataError(f"{sentence!r}: expected words")
 
 
 def marked_sentence(text: str, parser: str) -> MarkedSentence:
@@ -195,5 +212,6 @@ def load(
     detector = detector_of(config.features, store, where=str(checkpoint), config_file=config_file, weights=weights)
     pictures = DescribedPictures(detector, recipe_of(config.features, store), config.features.dtype)
     model, tasks = network_of(saved)
-    words = Vocabulary.from_json(saved.run["words"])
-    return Predictor(model, tasks, words, pictures, device=pick_device(device), precision=precision)
+    words = words_from_json(saved.run["words"])
+    frames = sentence_frames(config, words)
+    return Predictor(model, tasks, words, pictures, frames=frames, device=pick_device(device), precision=precision)

@@ -35,8 +35,10 @@ class Request:
 
 def check_request(request: Request) -> None:
     """Raises ConfigError for a request that makes no sense, DataError for files that are not there."""
-    if (request.image is None) == (request.pictures is None):
+    if request.image is None and request.pictures is None:
         raise ConfigError("predict needs a picture: give --image FILE, or --pictures DIR to rank several")
+    if request.image is not None and request.pictures is not None:
+        raise ConfigError("--image asks about one picture, --pictures ranks several: give one of the two")
     if not (request.question or request.captions or request.text):
         raise ConfigError(
             "predict needs words: --question 'what is there?', --captions FILE, or --text 'is [anyone] on [the bike]'"
@@ -94,6 +96,12 @@ def respond(
     if request.captions is not None or request.pictures is not None:
         found |= _ranked(model, request, panels, progress)
     return found
+
+
+def unknown_words(model: Predictor, request: Request) -> list[str]:
+    """The words of a request that the checkpoint never met; it reads each of them as the same unknown word."""
+    sentences = [request.question, request.text, *(read_captions(request.captions) if request.captions else ())]
+    return list(dict.fromkeys(word for sentence in sentences for word in model.unknown_words(sentence)))
 
 
 def _ranked(

@@ -20,7 +20,10 @@ def combination_table(
     """rows: as `training.combinations.summarize` gives them. type_of: a task's name in the registry."""
     columns = [column for column in PUBLISHED.columns if any(column[0] in map(type_of, row["tasks"]) for row in rows)]
     own = [
-        {"Trained on": named(row["tasks"], type_of, num_tasks)}
+        {
+            "Trained on": named(row["tasks"], type_of, num_tasks)
+            + (", fine-tuned from all" if row.get("finetuned") else "")
+        }
         | {heading: mean_and_spread(cell_of(row, kind, metric, type_of)) for kind, metric, heading in columns}
         for row in rows
     ]

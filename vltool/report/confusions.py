@@ -19,6 +19,7 @@ from vltool.errors import DataError
 from vltool.json_files import read_json
 from vltool.metrics.answer_words import normalize_answer
 from vltool.metrics.localization import correct_regions
+from vltool.report.run_records import GivenAnswer, Gold, RankedBoxes, checked
 from vltool.report.table import Table
 from vltool.report.task_exhibits import most_common
 from vltool.structures import Example
@@ -45,12 +46,10 @@ class Left:
     def path(self, kind: str) -> Path:
         return self.folder / f"{self.stem}-{kind}"
 
-    def predictions(self) -> list[Any]:
-        """Raises DataError if they are no list."""
-        found = read_json(self.path("predictions.json"), next_step=AGAIN)
-        if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
-            raise DataError(f"{self.path('predictions.json')}: expected a list of predictions. {AGAIN}")
-        return found
+    def read(self, kind: str, shape: Any) -> Any:
+        """Raises DataError if the file is not there, or holds something else."""
+        path = self.path(kind)
+        return checked(read_json(path, next_step=AGAIN), shape, path, next_step=AGAIN)
 
 
 AGAIN = "Score the run again: vltool eval"
@@ -64,7 +63,8 @@ def confusions(task: Task[Any], left: Left) -> list[Table]:
 
 @confusions.register
 def _answers(task: VisualQuestionAnswering, left: Left) -> list[Table]:
-    given = {record.get("question_id"): record.get("answer") for record in left.predictions()}
+    records = left.read("predictions.json", list[GivenAnswer])
+    given = {record["question_id"]: record["answer"] for record in records}
     wrong, asked = Counter[tuple[str, str]](), Counter[str]()
     for example in left.examples:
         if not example.target.answers or example.target.question_id not in given:
@@ -91,6 +91,8 @@ def _captions(task: CaptionRetrieval, left: Left) -> list[Table]:
     rivals = hardest_captions(scores, owner)
     texts = [example.rows[0][1] for example in left.examples]
     images = list(dict.fromkeys(example.rows[0][0] for example in left.examples))
+    if not np.isfinite(rivals.margin).all():
+        raise DataError(f"{left.path('scores.npy')}: holds scores that are no numbers. {AGAIN}")
     wrong = rivals.margin > 0
     rows = [
         {
@@ -123,7 +125,8 @@ def _captions(task: CaptionRetrieval, left: Left) -> list[Table]:
 
 @confusions.register
 def _phrases(task: VisualGrounding, left: Left) -> list[Table]:
-    top = {_key(record): list(record.get("boxes") or ())[:1] for record in left.predictions()}
+    records = left.read("predictions.json", list[RankedBoxes])
+    top = {(str(r["image_id"]), r["sentence"], r["phrase"]): r["boxes"][:1] for r in records}
     missed, asked = Counter[str](), Counter[str]()
     for example in left.examples:
         caption = example.target
@@ -145,10 +148,6 @@ def _phrases(task: VisualGrounding, left: Left) -> list[Table]:
         f"{sum(missed.values()):,} of {sum(asked.values()):,} phrases. Asked: how often the phrase, in the same words, "
         "is asked.",
     )
-
-
-def _key(record: dict[str, Any]) -> tuple[Any, Any, Any]:
-    return record.get("image_id"), record.get("sentence"), record.get("phrase")
 
 
 def _table(title: str, rows: list[dict[str, Any]], note: str) -> list[Table]:
@@ -180,17 +179,19 @@ def hardest_captions(scores: np.ndarray, owner: np.ndarray) -> Rivals:
 
 
 def _scores_of(left: Left) -> tuple[np.ndarray, np.ndarray]:
-    gold, path = read_json(left.path("gold.json"), next_step=AGAIN), left.path("scores.npy")
+    gold, path = left.read("gold.json", Gold), left.path("scores.npy")
     ids = [example.example_id for example in left.examples]
-    if not isinstance(gold, dict) or gold.get("captions") != ids:
+    if gold["captions"] != ids:
         raise DataError(f"{left.path('gold.json')}: is of other captions than the run has now. {AGAIN}")
     owner = np.array(gold["caption_image"], np.int64)
     try:
         scores = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error}). {AGAIN}") from error
-    if scores.shape != (len(gold.get("images", ())), len(ids)):
-        raise DataError(f"{path}: its shape {scores.shape} is not that of {left.path('gold.json')}. {AGAIN}")
+    if scores.shape != (len(gold["images"]), len(owner)) or scores.dtype.kind != "f":
+        raise DataError(
+            f"{path}: {scores.dtype} of shape {scores.shape} does not fit {left.path('gold.json')}. {AGAIN}"
+        )
     return scores, owner
 
 

@@ -23,6 +23,7 @@ from vltool.report.attention import Exhibit
 from vltool.report.differences import Differences
 from vltool.report.exhibits import Gallery, build_gallery
 from vltool.report.figures import Chart, learning_curves, level_chart
+from vltool.report.group_tables import group_tables
 from vltool.report.intervals import NONE, RunIntervals, intervals_of
 from vltool.report.paper_tables import paper_tables
 from vltool.report.picture_files import find_pictures, load_pixels
@@ -125,6 +126,7 @@ def run_view(files: RunFiles, *, prefix: str = "", intervals: RunIntervals = NON
     sections = [
         Section("summary", "Summary", _summaries(files, intervals)),
         Section("paper", "In the layout of the paper", _paper_blocks(files, intervals), text=PAPER_TEXT),
+        *_groups_section(files),
         Section("curves", "Learning curves", [learning_curves(files), data_tables.trainings(files)]),
         Section("layers", "Chosen layers", [level_chart(files), search_tables.levels(files)], text=_layers_text(files)),
         Section("trials", "Trials of the search", [search_tables.trials(files)]),
@@ -146,6 +148,11 @@ def run_view(files: RunFiles, *, prefix: str = "", intervals: RunIntervals = NON
         ),
     ]
     return RunView(files.config.name, prefix, _lede(files), files.config.note, findings(files, intervals), sections)
+
+
+def _groups_section(files: RunFiles) -> list[Section]:
+    found = group_tables(files.config, files.combinations or [])
+    return [Section("groups", "Which tasks learn together", found)] if found and files.combinations else []
 
 
 PAPER_TEXT = (

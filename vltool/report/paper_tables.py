@@ -26,7 +26,7 @@ def paper_tables(files: RunFiles, *, intervals: RunIntervals = NONE) -> list[tup
 
 
 def _paper_table(files: RunFiles, published: PublishedTable, intervals: RunIntervals) -> Table:
-    if published.key == "table-1" and files.combinations:
+    if published.key == "table-1" and files.combinations and not files.config.combinations.groups:
         return combination_table(
             files.combinations, name=files.config.name, type_of=files.task_type, num_tasks=len(files.task_names)
         )

@@ -13,8 +13,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,25 @@ from pydantic import TypeAdapter, ValidationError
 
 from vltool.config import STAGES, RunConfig
 from vltool.errors import DataError, StoreError
+from vltool.json_files import read_json
 from vltool.registry import TASKS, resolve
+from vltool.report import run_records
+from vltool.report.run_records import AGAIN, checked
 from vltool.search.table import read_trials
+from vltool.splits.protocol import EVALUATED
 from vltool.structures import TaskPlan
 from vltool.training.run_log import read_log
 from vltool.training.schedule import JointPlan
 from vltool.yaml_files import read_yaml
+
+SEARCHED = (
+    *("task", "level", "batch_size", "num_updates", "step_size", "seed"),
+    *("state", "trained_updates", "score", "seconds", "error"),
+)
+"""Columns of trials.csv that the page shows."""
+
+MODELS = ("single", "joint")
+"""Whose scores the stage eval writes."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +137,9 @@ def read_run(config: RunConfig) -> RunFiles:
         searched=_searched(out / "search" / "trials.csv"),
         trainings={found.name: found for found in read_trainings(out / "training")},
         evaluations=_read_evaluations(out / "eval"),
-        combinations=_read_json(out / "combinations.json"),
-        counts=_read_json(out / "counts.json"),
-        coverage=_read_json(out / "text" / "coverage.json"),
+        combinations=_read_json(out / "combinations.json", list[run_records.Combination]),
+        counts=_read_json(out / "counts.json", run_records.Counts),
+        coverage=_read_json(out / "text" / "coverage.json", dict[str, Any]),
         store_header=_read_store_header(config.features.store),
         stage_seconds=_stage_seconds(out / "stages"),
     )
@@ -135,7 +148,9 @@ def read_run(config: RunConfig) -> RunFiles:
 def _read_plan(path: Path) -> dict[str, Any] | None:
     """The plan file, which is YAML where somebody wrote it by hand."""
     by_hand = path.suffix == ".yaml" and path.exists()
-    return read_yaml(path) if by_hand else _read_json(path)
+    if by_hand:
+        return checked(read_yaml(path), run_records.Plan, path, next_step="See docs/search.md")
+    return _read_json(path, run_records.Plan)
 
 
 def read_trainings(folder: Path) -> list[Training]:
@@ -147,15 +162,15 @@ def read_trainings(folder: Path) -> list[Training]:
 
 def read_training(folder: Path) -> Training:
     """One training's log and result; its plan also from the checkpoint while it is not finished."""
-    finished = _read_json(folder / "result.json")
-    source = finished or _read_json(folder / "checkpoint" / "run.json") or {}
+    finished = _read_json(folder / "result.json", dict[str, dict[str, Any]])
+    source = finished or _read_json(folder / "checkpoint" / "run.json", dict[str, Any]) or {}
     identity = source.get("identity")
-    result = finished["result"] if finished else {}
+    result = finished.get("result", {}) if finished else {}
     return Training(
         name=folder.name,
         folder=folder,
         plan=None if identity is None else _plan(identity, folder),
-        log=read_log(folder),
+        log=checked(read_log(folder), list[run_records.LogLine], folder / "log.jsonl"),
         val=result.get("val"),
         num_updates=int(result.get("num_updates", 0)),
         seconds=float(result.get("seconds", 0.0)),
@@ -171,32 +186,27 @@ def _plan(identity: dict[str, Any], folder: Path) -> JointPlan:
         raise DataError(f"{folder}: not the result of a training ({error}). Train again, or remove it") from error
 
 
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}). Remove it and run the stage that writes it again") from error
+def _read_json(path: Path, shape: Any) -> Any:
+    """What a stage wrote; None if it is not there. Raises DataError if it is damaged."""
+    return checked(read_json(path, next_step=AGAIN), shape, path) if path.is_file() else None
 
 
 def _read_evaluations(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        if path.name.endswith(("-predictions.json", "-items.json", "-gold.json")):  # they lie beside the scores
-            continue
-        record = _read_json(path)
-        if isinstance(record, dict) and {"model", "split", "tasks"} <= set(record):
+    for model, split in product(MODELS, EVALUATED):
+        record = _read_json(folder / f"{model}-{split}.json", run_records.Evaluation)
+        if record is not None:
             found[record["model"], record["split"]] = record
     return found
 
 
 def _searched(path: Path) -> list[dict[str, Any]]:
-    return (
-        [{str(key): value for key, value in row.items()} for row in read_trials(path).to_dict("records")]
-        if path.is_file()
-        else []
-    )
+    if not path.is_file():
+        return []
+    frame = read_trials(path)
+    if absent := [name for name in SEARCHED if name not in frame]:
+        raise DataError(f"{path}: not a table of trials (no column {absent[0]!r}). Remove it and search again")
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _read_store_header(path: str) -> dict[str, Any] | None:
@@ -211,5 +221,5 @@ def _read_store_header(path: str) -> dict[str, Any] | None:
 
 
 def _stage_seconds(folder: Path) -> dict[str, float]:
-    found = {name: _read_json(folder / f"{name}.json") for name in STAGES}
-    return {name: float(marker["seconds"]) for name, marker in found.items() if marker}
+    found = {name: _read_json(folder / f"{name}.json", run_records.StageMark) for name in STAGES}
+    return {name: float(marker["seconds"]) for name, marker in found.items() if marker and "seconds" in marker}

@@ -20,7 +20,7 @@ from vltool.report.task_exhibits import answered_panels, complementary_pairs, sh
 from vltool.structures import Example
 from vltool.tasks.batching import Batching
 from vltool.tasks.caption_retrieval import CaptionRetrieval
-from vltool.tasks.grounding import VisualGrounding, token_spans
+from vltool.tasks.grounding import VisualGrounding
 from vltool.tasks.task import Task
 from vltool.tasks.vqa import VisualQuestionAnswering
 
@@ -95,14 +95,15 @@ def _grounded(decoders: Decoders, looker: Looker, question: Example) -> list[Pan
         return []
     image_id, sentence = question.rows[0]
     tokens = looker.batching.tokens[sentence]
-    if token_spans(tokens).tokens != tokens:  # words that fall apart when they are read again, as don't
+    if task.align(tokens).tokens != tokens:  # words that fall apart when they are read again, as don't
         return []
     regions = looker.batching.regions.get(image_id)
     everything = ((0.0, 0.0, float(regions.width), float(regions.height)),)  # nobody has annotated it
     phrases = tuple(Phrase(start, end - start, "", (), everything) for start, end in spans)
     record = GroundedCaption(image_id, 0, tokens, phrases, height=regions.height, width=regions.width)
     joined = " ".join(tokens)
-    own = Batching(looker.batching.regions, {joined: tokens}, {joined: looker.batching.token_ids[sentence]})
+    batching, ids = looker.batching, {joined: looker.batching.token_ids[sentence]}
+    own = Batching(batching.regions, {joined: tokens}, ids, frames=batching.frames)
     logits, _, (panel,) = replace(looker, batching=own).look(
         task, [Example(question.example_id, ((image_id, joined),), record)]
     )

@@ -90,7 +90,7 @@ def _matches(task: CaptionRetrieval, looker: Looker, examples: Sequence[Example]
         return []
     image_ids = [example.rows[0][0] for example in pictures]
     own = spread(range(len(pictures)), NUM_CANDIDATES)
-    tokens, token_mask = looker.batching.sentences([pictures[k].rows[0][1] for k in own])
+    tokens, token_mask = looker.batching.sentences([pictures[k].rows[0][1] for k in own], task=task.name)
     scores = score_all_pairs(
         looker.model,
         task.name,

@@ -45,8 +45,8 @@ def _check_rungs(config: RunConfig, cell: Cell) -> None:
     if len(set(lengths)) < len(lengths):
         raise ConfigError(
             f"search.halving.rungs is {config.search.halving.rungs}: in cycles of {config.training.cycle_updates}, "
-            f"{cell.plan.task} {cell.name} would be compared after {', '.join(map(str, lengths))} updates, and each must "
-            "be more than the one before. Use fewer rungs, more num_updates or a smaller training.cycle_updates"
+            f"{cell.plan.task} {cell.name} would be compared after {', '.join(map(str, lengths))} updates; each "
+            "must be more than the one before. Use fewer rungs, more num_updates or a smaller training.cycle_updates"
         )
 
 

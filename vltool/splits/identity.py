@@ -2,7 +2,10 @@
 
     COCO_val2014_000000391895.jpg, 000000391895.jpg, 391895   coco:391895
     1000092795.jpg                                             flickr30k:1000092795
-    2415125.jpg of Visual Genome                               vg:2415125, or coco:… where image_data.json says so
+    2415125.jpg of Visual Genome, GQA or Visual7W              vg:2415125, or coco:… where image_data.json says so
+    n578564.jpg of GQA, which are not Visual Genome's          gqa:n578564
+    dev-850-0-img1.png of NLVR2                                nlvr2:dev-850-0-img1
+    row 17 of Conceptual Captions                              cc:17
     holiday photo.jpg                                          file:holiday photo
 
 Half of Visual Genome's pictures are COCO's: the same picture must not be trained on under one name and tested under
@@ -16,10 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from vltool.datasets import checks
-from vltool.datasets.checks import Place
-from vltool.datasets.image_ids import image_id_of, number_of
-from vltool.datasets.sources import read_json
+from vltool.datasets.image_ids import image_id_of
+from vltool.datasets.visual_genome import read_pictures
 from vltool.errors import DataError
 from vltool.structures import ImageId
 
@@ -28,6 +29,9 @@ PATTERNS = {
     "flickr30k": "flickr30k:{stem}",
     "flickr8k": "flickr8k:{stem}",
     "vg": "vg:{number}",
+    "gqa": "gqa:{stem}",
+    "nlvr2": "nlvr2:{stem}",
+    "cc": "cc:{number}",
     "world": "world:{number}",
     "file": "file:{stem}",
 }
@@ -44,21 +48,8 @@ def canonical_id(source: str | int, dataset: str, *, aliases: Mapping[ImageId, I
 
 def visual_genome_aliases(path: Path | str) -> dict[ImageId, ImageId]:
     """vg:… → coco:… for the pictures that Visual Genome took from COCO, from its image_data.json. Raises DataError."""
-    content = read_json(path)
-    if not isinstance(content, list):
-        raise DataError(f"{path}: expected a list of pictures with image_id and coco_id")
-    found: dict[ImageId, ImageId] = {}
-    seen: set[int] = set()
-    for index, value in enumerate(content):
-        place = Place(path, "images", index)
-        fields = checks.record(value, place)
-        number = checks.whole(fields, "image_id", place)
-        if number in seen:
-            place.fail("image_id", "an id of its own (another picture has it)", number)
-        seen.add(number)
-        if "coco_id" not in fields:
-            place.fail("coco_id", "a COCO picture's number, or null", checks.MISSING)
-        if fields["coco_id"] is not None:
-            coco = number_of(checks.whole(fields, "coco_id", place))
-            found[canonical_id(number, "vg")] = canonical_id(coco, "coco")
-    return found
+    return {
+        canonical_id(number, "vg"): canonical_id(picture.coco_id, "coco")
+        for number, picture in read_pictures(path).items()
+        if picture.coco_id is not None
+    }

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from vltool.errors import DataError
 from vltool.structures import Batch, Example, ImageId, RegionFeatures
+from vltool.tasks.given_boxes import GivenBoxes, with_given
 from vltool.tasks.task import RowView, Task
 
 if TYPE_CHECKING:
@@ -29,25 +30,45 @@ class RegionSource(Protocol):
     def views(self) -> AbstractContextManager[Callable[[ImageId], RegionFeatures]]: ...
 
 
+class Frame(NamedTuple):
+    """Token ids that the encoder wants before and after each sentence of a task."""
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+    def around(self, ids: np.ndarray) -> np.ndarray:
+        """(T,) -> (T + those of the frame,)."""
+        return np.concatenate([self.before, ids, self.after]).astype(np.int64)
+
+
 class Batching:
     """Builds batches from a source of regions and the tokens of every sentence.
 
-    tokens: sentence → its words; token_ids: sentence → (T,) int64 rows of the word vectors.
+    tokens: sentence → its words; token_ids: sentence → (T,) int64 rows of the word vectors. given: features of boxes
+    that datasets give, for tasks that want them. frames: by task; without one, sentences stand alone.
     """
 
     def __init__(
-        self, regions: RegionSource, tokens: Mapping[str, tuple[str, ...]], token_ids: Mapping[str, np.ndarray]
+        self,
+        regions: RegionSource,
+        tokens: Mapping[str, tuple[str, ...]],
+        token_ids: Mapping[str, np.ndarray],
+        *,
+        given: RegionSource | None = None,
+        frames: Mapping[str, Frame] | None = None,
     ):
+        self.frames = frames or {}
         self.regions = regions
+        self.given = given
         self.tokens = tokens
         self.token_ids = token_ids
 
     def row(self, image_id: ImageId, sentence: str) -> RowView:
-        """One image-sentence row as tasks see it."""
+        """One image-sentence row as tasks see it, with the detected regions."""
         return RowView(self.regions.get(image_id), self._tokens(sentence))
 
     def row_of(self, example: Example) -> RowView:
-        """The first row of an example."""
+        """The first row of an example, with the detected regions."""
         return self.row(*example.rows[0])
 
     def batch(self, task: Task[Any], examples: Sequence[Example]) -> tuple[Batch, list[RowView]]:
@@ -55,20 +76,24 @@ class Batching:
         return self._build(task, examples, self.regions.get, None)
 
     def training_batch(self, task: Task[Any], examples: Sequence[Example], generator: np.random.Generator) -> Batch:
-        """A batch of `examples` to learn from; generator: for in-batch negatives.
+        """A batch of `examples` to learn from; generator: for negatives.
 
         Features are copied once, from the store to where the batch holds them, in the store's number format.
         """
         with self.regions.views() as view:
-            return self._build(task, examples, view, generator)[0]
+            find = self.regions.get if task.reads_classes else view
+            return self._build(task, examples, find, generator)[0]
 
     def lengths(self, examples: Sequence[Example]) -> np.ndarray:
-        """(B,) how long each example is: the words and regions of its first row together."""
+        """(B,) how long each example is: the words and regions of its longest row together."""
         with self.regions.views() as view:
             return np.array(
                 [
-                    view(image_id).num_regions + len(self._token_ids(sentence))
-                    for image_id, sentence in (example.rows[0] for example in examples)
+                    max(
+                        view(image_id).num_regions + len(self._token_ids(sentence))
+                        for image_id, sentence in example.rows
+                    )
+                    for example in examples
                 ]
             )
 
@@ -79,22 +104,28 @@ class Batching:
         find: Callable[[ImageId], RegionFeatures],
         generator: np.random.Generator | None,
     ) -> tuple[Batch, list[RowView]]:
-        pairs = [example.rows[0] for example in examples]
-        image_ids = tuple(dict.fromkeys(image_id for image_id, _ in pairs))
-        sentences = tuple(dict.fromkeys(sentence for _, sentence in pairs))
-        image_index = {image_id: k for k, image_id in enumerate(image_ids)}
-        sentence_index = {sentence: k for k, sentence in enumerate(sentences)}
-        held = [find(image_id) for image_id in image_ids]
-        views = [RowView(held[image_index[i]], self._tokens(s)) for i, s in pairs]
-        rows = task.pair_rows(
-            np.array([image_index[image_id] for image_id, _ in pairs]),
-            np.array([sentence_index[sentence] for _, sentence in pairs]),
-            generator,
-        )  # (B, rows, 2)
+        given = [task.given_boxes(example, training=generator is not None) for example in examples]
+        further = [] if generator is None else task.further_rows(examples, generator)
+        own: list[list[_Row]] = [
+            [((image_id, boxes if k == 0 else None), sentence) for k, (image_id, sentence) in enumerate(example.rows)]
+            for example, boxes in zip(examples, given, strict=True)
+        ]
+        more: list[list[_Row]] = [[((image_id, None), sentence) for image_id, sentence in rows] for rows in further]
+        pictures, sentences = (_Places(row[side] for listed in (*own, *more) for row in listed) for side in (0, 1))
+        held = [self._regions(picture, find) for picture in pictures]
+        views = [
+            RowView(held[pictures[rows[0][0]]], self._tokens(rows[0][1]), 0 if boxes is None else len(boxes.boxes))
+            for rows, boxes in zip(own, given, strict=True)
+        ]
+        rows = _numbers(own, pictures, sentences)  # (B, rows of their own, 2)
+        if rows.shape[1] == 1:
+            rows = task.pair_rows(rows[:, 0, 0], rows[:, 0, 1], generator)
+        if further:
+            rows = np.concatenate([rows, _numbers(more, pictures, sentences)], axis=1)
         inputs, targets = task.tensors(examples, views, rows.shape[1])
         regions, region_mask, boxes = pad_regions(held)
-        tokens, token_mask = pad_tokens([self._token_ids(sentence) for sentence in sentences])
-        return Batch(
+        tokens, token_mask = self.sentences(sentences, task=task.name)
+        batch = Batch(
             regions=regions,
             region_mask=region_mask,
             boxes=boxes,
@@ -102,19 +133,33 @@ class Batching:
             token_mask=token_mask,
             rows=torch.from_numpy(rows.reshape(-1, 2)),
             example_ids=tuple(example.example_id for example in examples),
-            image_ids=image_ids,
+            image_ids=tuple(image_id for image_id, _ in pictures),
             inputs=inputs,
             targets=targets,
-        ), views
+        )
+        return task.disguise(batch, generator), views
+
+    def _regions(self, picture: _Picture, find: Callable[[ImageId], RegionFeatures]) -> RegionFeatures:
+        image_id, given = picture
+        if given is None:
+            return find(image_id)
+        if self.given is None:
+            raise DataError(
+                f"image {image_id!r} comes with boxes of its dataset, and there are no features of them. Set "
+                "features.given_store"
+            )
+        return with_given(find(image_id), self.given.get(image_id), given)
 
     def images(self, image_ids: Sequence[ImageId]) -> tuple[Tensor, Tensor, Tensor]:
         """regions (U, R, D), region_mask (U, R), boxes (U, R, 5) of pictures."""
         with self.regions.views() as view:
             return pad_regions([view(image_id) for image_id in image_ids])
 
-    def sentences(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """tokens (V, T), token_mask (V, T) of sentences."""
-        return pad_tokens([self._token_ids(sentence) for sentence in sentences])
+    def sentences(self, sentences: Iterable[str], *, task: str) -> tuple[Tensor, Tensor]:
+        """tokens (V, T), token_mask (V, T) of sentences, as the encoder reads them for a task."""
+        found = [self._token_ids(sentence) for sentence in sentences]
+        frame = self.frames.get(task)
+        return pad_tokens([frame.around(ids) for ids in found] if frame else found)
 
     def _tokens(self, sentence: str) -> tuple[str, ...]:
         if sentence not in self.tokens:
@@ -124,6 +169,26 @@ class Batching:
     def _token_ids(self, sentence: str) -> np.ndarray:
         self._tokens(sentence)
         return self.token_ids[sentence]
+
+
+_Picture = tuple[ImageId, GivenBoxes | None]
+_Row = tuple[_Picture, str]
+
+
+class _Places(dict[Any, int]):
+    """Distinct things in the order of their first coming → their places."""
+
+    def __init__(self, things: Iterable[Any]):
+        super().__init__()
+        for thing in things:
+            self.setdefault(thing, len(self))
+
+
+def _numbers(rows: Sequence[Sequence[_Row]], pictures: _Places, sentences: _Places) -> np.ndarray:
+    """(B, rows, 2) int64: the places of the picture and the sentence of every row; each example has as many rows."""
+    return np.array(
+        [[(pictures[picture], sentences[sentence]) for picture, sentence in own] for own in rows], np.int64
+    ).reshape(len(rows), -1, 2)
 
 
 def pad_regions(held: Sequence[RegionFeatures]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,33 +1,37 @@
 """The words of a run: tokens of every sentence, the vocabularies of training data, and the word vectors.
 
 text/
-  words.json      rows of the vectors: padding, unknown, then the words of training text
+  words.json      rows of the vectors: padding, unknown, then the words of training text; or word pieces
   answers.json    task → its answer pool
   tokens.json     sentence → tokens, for every split
-  vectors.npy     (words, width) float32
+  vectors.npy     (words, width) float32; of width 0 for word pieces, whose vectors the encoder learns
+  vocab.txt       the word pieces, if it is of such: another run may name it as its text.wordpiece_vocab
   coverage.json   how many words the GloVe file covers, and the uncovered ones; written last. Its key is a digest of the
                   GloVe file's content and the words: while it stays the same, the vectors are not looked up again
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vltool.config import TextConfig
-from vltool.errors import DataError
+from vltool.config import RunConfig, TextConfig
+from vltool.errors import ConfigError, DataError
 from vltool.json_files import read_json, whole_file, write_json
-from vltool.metrics.answer_words import normalize_answer
+from vltool.tasks.network import wanted_frame
 from vltool.tasks.prepare import SPLITS, PreparedTasks
 from vltool.text.glove import content_key, load_vectors
 from vltool.text.tokenizer import tokenize_all
 from vltool.text.vocabulary import AnswerPool, Vocabulary
+from vltool.text.wordpiece import UNKNOWN_PIECE, WordPieces
+from vltool.text.words import Words, words_from_json
 
 FILES = ("words.json", "answers.json", "tokens.json", "vectors.npy", "coverage.json")
+VOCABULARY = "vocab.txt"
 WORLD_VECTORS = Path(__file__).parents[1] / "world" / "glove.world.50d.txt"
 
 
@@ -35,7 +39,7 @@ WORLD_VECTORS = Path(__file__).parents[1] / "world" / "glove.world.50d.txt"
 class Corpus:
     """Tokens and vocabularies of a run. token_ids: sentence → (T,) int64 rows of `vectors` (words, width)."""
 
-    words: Vocabulary
+    words: Words
     vectors: np.ndarray
     tokens: dict[str, tuple[str, ...]]
     answers: dict[str, AnswerPool]
@@ -50,10 +54,31 @@ class Corpus:
         return np.array(self.words.ids(tokens), np.int64)
 
     def teach(self, prepared: PreparedTasks) -> None:
-        """Give each task its answer pool."""
+        """Give each task the words, and its answer pool."""
+        for task in prepared.tasks.values():
+            task.learn_words(self.words)
         for name, pool in self.answers.items():
             if name in prepared.tasks:
                 prepared.tasks[name].learn_answers(pool)
+
+
+def check_words(config: RunConfig) -> None:
+    """Raises ConfigError where the encoder reads other tokens than the text is split into, or a file is not there."""
+    text, wanted = config.text, wanted_frame(config.encoder)
+    if any(wanted) and text.tokenizer != "wordpiece":
+        framed = " ".join((*wanted.before, "…", *wanted.after))
+        raise ConfigError(f"encoder {config.encoder.name} reads word pieces as {framed}. Set text.tokenizer=wordpiece")
+    if text.tokenizer == "wordpiece":
+        if text.wordpiece_vocab and not Path(text.wordpiece_vocab).is_file():
+            raise ConfigError(
+                f"text.wordpiece_vocab: {text.wordpiece_vocab}: no such file. Name the vocab.txt of an uncased BERT, "
+                "or leave it out: then word pieces are learned from training text"
+            )
+        return
+    glove = Path(text.glove)
+    there = text.glove == "world" or any(part.is_file() for part in (glove, *glove.parents))  # in an archive too
+    if not there:
+        raise ConfigError(f"text.glove: {text.glove}: no such file. Name a GloVe .txt or .zip, or 'world'")
 
 
 def build_corpus(
@@ -71,10 +96,21 @@ def build_corpus(
     sentences = {split: list(dict.fromkeys(_sentences(prepared, split))) for split in SPLITS}
     everything = list(dict.fromkeys(sentence for split in SPLITS for sentence in sentences[split]))
     say(f"tokenizing {len(everything):,} sentences")
-    tokens = dict(zip(everything, map(tuple, tokenize_all(everything)), strict=True))
-    words = Vocabulary.build([tokens[sentence] for sentence in sentences["train"]], min_count=config.min_count)
-    path = WORLD_VECTORS if config.glove == "world" else Path(config.glove)
-    vectors, coverage = _vectors(path, words, before, say)
+    words: Words
+    if config.tokenizer == "wordpiece":
+        words = word_pieces(sentences["train"], config, say=say)
+        tokens = dict(zip(everything, words.tokenize_all(everything), strict=True))
+        vectors, coverage = np.zeros((len(words), 0), np.float32), _coverage_of_pieces(tokens, config)
+    else:
+        tokens = dict(zip(everything, map(tuple, tokenize_all(everything)), strict=True))
+        words = Vocabulary.build([tokens[sentence] for sentence in sentences["train"]], min_count=config.min_count)
+        path = WORLD_VECTORS if config.glove == "world" else Path(config.glove)
+        vectors, coverage = _vectors(path, words, before, say)
+    if config.max_tokens:
+        longer = sum(len(found) > config.max_tokens for found in tokens.values())
+        say(f"{longer:,} of {len(tokens):,} sentences cut to {config.max_tokens} tokens")
+        tokens = {sentence: found[: config.max_tokens] for sentence, found in tokens.items()}
+        coverage = {**coverage, "cut": longer}
     answers = {}
     for name, task in prepared.tasks.items():
         training = prepared.examples[name]["train"]
@@ -84,9 +120,27 @@ def build_corpus(
                 found,
                 correct=task.correct_answers(training),
                 threshold=config.answer_threshold,
-                normalize=normalize_answer,
+                normalize=task.normalize_answer,
             )
     return Corpus(words, vectors, tokens, answers, coverage)
+
+
+def word_pieces(
+    training: Sequence[str], config: TextConfig, *, say: Callable[[str], None] = lambda text: None
+) -> WordPieces:
+    """The vocabulary of pieces that a configuration names, or one learned from the training text. Raises DataError."""
+    if config.wordpiece_vocab:
+        return WordPieces.read(config.wordpiece_vocab)
+    say(f"learning word pieces from {len(training):,} sentences")
+    return WordPieces.learn(training, size=config.wordpiece_size, min_count=config.min_count)
+
+
+def _coverage_of_pieces(tokens: Mapping[str, Sequence[str]], config: TextConfig) -> dict[str, Any]:
+    """How many of the text's tokens the vocabulary knows."""
+    unknown = sum(found.count(UNKNOWN_PIECE) for found in tokens.values())
+    count = sum(map(len, tokens.values()))
+    vocabulary = config.wordpiece_vocab or "learned from training text"
+    return {"vocabulary": vocabulary, "words": count, "found": count - unknown, "missing": [], "num_bad_lines": 0}
 
 
 def _vectors(
@@ -117,6 +171,9 @@ def save_corpus(corpus: Corpus, folder: Path) -> None:
     write_json(folder / "tokens.json", corpus.tokens)
     with whole_file(folder / "vectors.npy") as file:
         np.save(file, corpus.vectors)
+    if isinstance(corpus.words, WordPieces):
+        with whole_file(folder / VOCABULARY) as file:
+            file.write("".join(f"{piece}\n" for piece in corpus.words).encode())
     write_json(folder / "coverage.json", corpus.coverage)
 
 
@@ -125,7 +182,7 @@ def load_corpus(folder: Path) -> Corpus:
     try:
         tokens = {sentence: tuple(found) for sentence, found in read_json(folder / "tokens.json").items()}
         answers = {name: AnswerPool.from_json(found) for name, found in read_json(folder / "answers.json").items()}
-        words = Vocabulary.from_json(read_json(folder / "words.json"))
+        words = words_from_json(read_json(folder / "words.json"))
         vectors = np.load(folder / "vectors.npy", allow_pickle=False)
         if vectors.ndim != 2 or len(vectors) != len(words):
             raise DataError(f"vectors.npy: expected {len(words)} rows, found an array of {vectors.shape}")

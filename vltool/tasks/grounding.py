@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,10 +25,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vltool.models.encoder import Encoder
+    from vltool.text.words import Words
 
 
 class VisualGrounding(Task[GroundedCaption]):
     main_metric = "recall@1"
+    chooses_regions = True
+    align: Callable[[Sequence[str]], AlignedTokens] = staticmethod(align)
+    """How the dataset's words of a caption fall into tokens: by spaCy's rules, or as `learn_words` has it."""
 
     @dataclass(frozen=True)
     class Options:
@@ -44,6 +47,9 @@ class VisualGrounding(Task[GroundedCaption]):
     def examples(self, split: str) -> tuple[Example, ...]:
         found = super().examples(split)
         return tuple(example for example in found if asked_phrases(example) and not example.target.is_unrelated)
+
+    def learn_words(self, words: Words) -> None:
+        self.align = words.align
 
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.grounding import GroundingDecoder
@@ -62,7 +68,7 @@ class VisualGrounding(Task[GroundedCaption]):
         mask = torch.zeros(len(examples), num_phrases, dtype=torch.bool)
         correct = torch.zeros(len(examples), num_phrases, num_regions)
         for b, (example, phrases, row) in enumerate(zip(examples, asked, rows, strict=True)):
-            aligned = token_spans(example.target.tokens)
+            aligned = self.align(example.target.tokens)
             for p, phrase in enumerate(phrases):
                 spans[b, p] = torch.tensor(aligned.span(phrase.first_word, phrase.num_words))
                 mask[b, p] = True
@@ -150,9 +156,3 @@ class RecallMetric(Metric):
 def asked_phrases(example: Example) -> tuple[Phrase, ...]:
     """The phrases of a grounded caption that have boxes."""
     return tuple(phrase for phrase in example.target.phrases if phrase.boxes)
-
-
-@lru_cache(maxsize=65536)
-def token_spans(words: tuple[str, ...]) -> AlignedTokens:
-    """How the dataset's words of a caption fall into tokens."""
-    return align(words)

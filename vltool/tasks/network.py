@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from vltool.config import EncoderConfig
+from vltool.config import EncoderConfig, RunConfig
 from vltool.errors import ConfigError
-from vltool.models.encoder import Encoder
+from vltool.models.encoder import TASK_TOKEN, Encoder, SentenceFrame
 from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, resolve
+from vltool.tasks.batching import Frame
 from vltool.tasks.task import Task
+from vltool.text.words import Words
 
 
 def encoder_options(config: EncoderConfig) -> Any:
@@ -37,6 +39,47 @@ def check_encoder(config: EncoderConfig) -> None:
             resolve(ENCODERS, config.name, kind="encoder")(torch.zeros(1, 1), 1, **vars(options))
     except ConfigError as error:
         raise ConfigError(f"encoder.options: {error}") from None
+
+
+def wanted_frame(config: EncoderConfig) -> SentenceFrame:
+    """What an encoder wants around every sentence, by name."""
+    frame: SentenceFrame = resolve(ENCODERS, config.name, kind="encoder").frame_of(encoder_options(config))
+    return frame
+
+
+def sentence_frames(config: RunConfig, words: Words) -> dict[str, Frame]:
+    """What the run's encoder wants around every sentence of each task, as token ids.
+
+    A task token is an id behind those of the vocabulary: of the row that the encoder's options name, or the first that
+    is free, in the order of the run's tasks. Raises ConfigError where the vocabulary or the rows do not suffice.
+    """
+    wanted = wanted_frame(config.encoder)
+    if not any(wanted):
+        return {}
+    rows = {}
+    if TASK_TOKEN in (*wanted.before, *wanted.after):
+        options = encoder_options(config.encoder)
+        rows = task_rows(tuple(config.tasks), options.task_rows, num_rows=options.num_task_tokens)
+
+    def ids(pieces: Sequence[str], task: str) -> tuple[int, ...]:
+        return tuple(len(words) + rows[task] if piece == TASK_TOKEN else words.row(piece) for piece in pieces)
+
+    return {task: Frame(ids(wanted.before, task), ids(wanted.after, task)) for task in config.tasks}
+
+
+def task_rows(tasks: Sequence[str], named: Mapping[str, int], *, num_rows: int) -> dict[str, int]:
+    """The row of each task's token: as named, else the first free one in the order of the tasks."""
+    unknown = [task for task in named if task not in tasks]
+    if unknown:
+        raise ConfigError(f"encoder.options.task_rows.{unknown[0]}: the run has no such task, but {', '.join(tasks)}")
+    free = iter(row for row in range(num_rows) if row not in named.values())
+    rows = {task: named[task] if task in named else next(free, num_rows) for task in tasks}
+    if max(rows.values()) >= num_rows or len(set(rows.values())) < len(rows):
+        raise ConfigError(
+            f"encoder.options.task_rows: {len(rows)} tasks need different rows below {num_rows}, found {rows}. Raise "
+            "encoder.options.num_task_tokens, or name other rows"
+        )
+    return rows
 
 
 def build_network(

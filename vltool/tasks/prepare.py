@@ -86,6 +86,9 @@ def prepare_tasks(config: RunConfig, *, read: ReadSource | None = None) -> Prepa
             row["excluded"] = len(arranged[name][split]) - len(allowed[name][split])
         row["contaminated"] = len(allowed[name][split]) - len(kept[name][split])
         row["used"] = len(kept[name][split])
+        if split == "train":
+            row["pictures"] = len(image_ids_of(allowed[name][split]))
+            row["contaminated_pictures"] = row["pictures"] - len(image_ids_of(kept[name][split]))
     return PreparedTasks(tasks, kept, tuple(counts), contamination)
 
 

@@ -65,6 +65,11 @@ def build_splits(prepared: PreparedTasks, folder: Path, *, protocol: str) -> dic
         "protocol": protocol,
         "lists": lists,
         "removed": {row["task"]: row["contaminated"] for row in prepared.counts if row["split"] == "train"},
+        "removed_pictures": {
+            row["task"]: {"removed": row["contaminated_pictures"], "of": row["pictures"]}
+            for row in prepared.counts
+            if row["split"] == "train"
+        },
         "excluded": {row["task"]: row["excluded"] for row in prepared.counts if "excluded" in row},
         "counts": list(prepared.counts),
         "pairs": list(prepared.contamination),

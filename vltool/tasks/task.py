@@ -15,13 +15,16 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vltool.errors import ConfigError
+from vltool.metrics.answer_words import normalize_answer
 from vltool.metrics.item_scores import ItemScores
-from vltool.structures import Batch, Example, RegionFeatures
+from vltool.structures import Batch, Example, ImageId, RegionFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vltool.models.encoder import Encoder
+    from vltool.tasks.batching import RegionSource
+    from vltool.tasks.given_boxes import GivenBoxes
 
 RecordT = TypeVar("RecordT")
 Scores = dict[str, float]
@@ -29,10 +32,18 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True)
 class RowView:
-    """The regions and words of one image-sentence row, as a task sees them while a batch is built."""
+    """The regions and words of one image-sentence row, as a task sees them while a batch is built.
+
+    num_given: how many of the regions, the last ones, are the given boxes that the task wanted.
+    """
 
     regions: RegionFeatures
     tokens: tuple[str, ...]
+    num_given: int = 0
+
+    @property
+    def num_detected(self) -> int:
+        return self.regions.num_regions - self.num_given
 
 
 class Metric(ABC):
@@ -54,6 +65,10 @@ class Metric(ABC):
         """What was predicted, one JSON-able record an item, in the official submission's layout where one exists."""
         return []
 
+    def submission(self) -> tuple[str, str] | None:
+        """(suffix, text) of the official submission where it is no JSON list, as in (".csv", "dev-850-0-0,True\n")."""
+        return None
+
     def items(self) -> ItemScores | None:
         """The scores item by item, for intervals and paired comparisons; None if there are none."""
         return None
@@ -63,8 +78,14 @@ class Task(ABC, Generic[RecordT]):
     """A task over the records of each split. See docs/adding_a_task.md."""
 
     scoring: ClassVar[Literal["per_example", "all_pairs"]] = "per_example"
+    reads_classes: ClassVar[bool] = False
+    """Whether its batches need the detector's classes of the regions, which take longer to read."""
+    chooses_regions: ClassVar[bool] = False
+    """Whether it is scored on which of the candidate regions it finds: then their source stands beside its scores."""
     main_metric: ClassVar[str]
     """The score that the search maximises on validation data."""
+    averaged_metric: ClassVar[str] = ""
+    """The score that an average over tasks takes, in percent; the main metric unless named."""
 
     @dataclass(frozen=True)
     class Options:
@@ -103,19 +124,45 @@ class Task(ABC, Generic[RecordT]):
         """The one right answer of each example, where the dataset says it for all of them; else None."""
         return None
 
+    def normalize_answer(self, text: str) -> str:
+        """What answers are compared as: by default as the official VQA evaluator does."""
+        return normalize_answer(text)
+
     def learn_answers(self, pool: Any) -> None:
         """Take the answer pool that was built from training data."""
+
+    def learn_words(self, words: Any) -> None:
+        """Take the run's vocabulary, which knows how sentences are split into tokens (vltool.text.words.Words)."""
+
+    def learn_features(self, header: Mapping[str, Any]) -> None:
+        """Take what the feature store says of itself."""
+
+    def given_boxes(self, example: Example, *, training: bool) -> GivenBoxes | None:
+        """Boxes that the dataset gives, to stand behind the detected regions of the example's (first) picture.
+
+        They depend on the picture alone, so that a batch holds it once.
+        """
+        return None
+
+    def prepare_training(self, examples: Sequence[Example], regions: RegionSource) -> None:
+        """Told before the first batch: all that is learned from, and where the regions of its pictures are."""
 
     @abstractmethod
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         """The task's own decoder for the states of `encoder`."""
 
     def pair_rows(self, images: np.ndarray, sentences: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
-        """(B, rows, 2): which image and sentence each example encodes.
+        """(B, rows, 2): which image and sentence each example encodes, where examples have one row of their own.
 
         images, sentences (B,): the example's own. generator: given in training, for in-batch negatives.
         """
         return np.stack([images, sentences], axis=-1)[:, None, :]
+
+    def further_rows(
+        self, examples: Sequence[Example], generator: np.random.Generator
+    ) -> list[tuple[tuple[ImageId, str], ...]]:
+        """Rows for each example of a training batch beside those of `pair_rows`, as many each, of any pictures."""
+        return []
 
     def choose_rows(self, batch: Batch, score: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with the rows that an update is to learn from: all of them, unless a task chooses by score.
@@ -129,6 +176,10 @@ class Task(ABC, Generic[RecordT]):
         self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the decoder needs beside the joint state, and what the loss compares with; first dimension B."""
+
+    def disguise(self, batch: Batch, generator: np.random.Generator | None) -> Batch:
+        """The whole batch as the encoder is to see it. generator: given in training."""
+        return batch
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

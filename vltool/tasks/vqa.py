@@ -6,10 +6,7 @@ The pool and the soft targets come from training data only; scores are the offic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from pydantic import PositiveInt
+from typing import Any
 
 from vltool.datasets import vqa_v2
 from vltool.datasets.records import QuestionRecord
@@ -17,28 +14,12 @@ from vltool.errors import DataError
 from vltool.metrics.ignorance import question_only_answers
 from vltool.metrics.item_scores import ItemScores
 from vltool.metrics.vqa_accuracy import VqaAccuracy, accuracy_items, vqa_accuracy
-from vltool.structures import Batch, Example
-from vltool.tasks.task import Metric, RowView, Scores, Task
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from vltool.models.encoder import Encoder
-    from vltool.text.vocabulary import AnswerPool
+from vltool.structures import Example
+from vltool.tasks.answering import Answering, AnswerMetric
+from vltool.tasks.task import Metric, Scores
 
 
-class VisualQuestionAnswering(Task[QuestionRecord]):
-    main_metric = "accuracy"
-    pool: AnswerPool | None = None
-
-    @dataclass(frozen=True)
-    class Options:
-        """num_score_maps: K of equation 5. Hidden widths of the summary networks and of equation 8; None is d."""
-
-        num_score_maps: PositiveInt = 4
-        summary_hidden_width: PositiveInt | None = None
-        hidden_width: PositiveInt | None = None
-
+class VisualQuestionAnswering(Answering[QuestionRecord]):
     def example(self, record: QuestionRecord) -> Example:
         return Example(str(record.question_id), ((record.image_id, record.question),), record)
 
@@ -81,7 +62,7 @@ class VisualQuestionAnswering(Task[QuestionRecord]):
         answers = {int(record["question_id"]): str(record["answer"]) for record in predictions}
         if len(answers) < len(predictions):
             raise DataError(f"{where}: {len(predictions) - len(answers):,} questions are answered twice")
-        vqa_v2.check_results(answers, self._question_ids(split), where=where, known=set(self._pool().answers))
+        vqa_v2.check_results(answers, self._question_ids(split), where=where, known=set(self.known_pool().answers))
 
     def _question_ids(self, split: str) -> set[int]:
         return {example.target.question_id for example in self.examples(split)}
@@ -93,50 +74,11 @@ class VisualQuestionAnswering(Task[QuestionRecord]):
         found = [example.target.correct_answer for example in examples]
         return found if all(found) else None
 
-    def learn_answers(self, pool: AnswerPool) -> None:
-        if len(pool) == 0:
-            raise DataError(
-                f"tasks.{self.name}: no answer of the training data is right often enough to enter the pool. "
-                "Lower text.answer_threshold or add training questions"
-            )
-        self.pool = pool
-
-    def _pool(self) -> AnswerPool:
-        if self.pool is None:
-            raise DataError(f"tasks.{self.name}: the answer pool is not built yet. Run: vltool embed-text CONFIG")
-        return self.pool
-
-    def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
-        from vltool.models.decoders.answering import AnsweringDecoder
-
-        summary = encoder.build_summary(
-            num_maps=self.options.num_score_maps, hidden_width=self.options.summary_hidden_width, dropout=dropout
-        )
-        classify = encoder.build_classifier(
-            summary.joined_width, len(self._pool()), hidden_width=self.options.hidden_width, dropout=dropout
-        )
-        return AnsweringDecoder(summary, classify)
-
-    def tensors(
-        self, examples: Sequence[Example], rows: Sequence[RowView], num_rows: int
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        import torch
-
-        pool = self._pool()
-        scores = torch.zeros(len(examples), len(pool))
-        for place, example in enumerate(examples):
-            for answer, value in pool.soft_targets(example.target.answers).items():
-                scores[place, answer] = value
-        return {}, {"answer_scores": scores}
-
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        import torch.nn.functional as F
-
-        targets = batch.targets["answer_scores"]  # (B, answers)
-        return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(targets)
+    def targets(self, example: Example) -> dict[int, float]:
+        return self.known_pool().soft_targets(example.target.answers)
 
     def new_metric(self) -> Metric:
-        return AccuracyMetric(self._pool())
+        return AccuracyMetric(self.known_pool())
 
     def ignorance(self, split_examples: Sequence[Example], train_examples: Sequence[Example], rows: Any) -> Scores:
         train = [(example.target.question, example.target.answers) for example in train_examples]
@@ -151,22 +93,11 @@ class VisualQuestionAnswering(Task[QuestionRecord]):
         }
 
 
-class AccuracyMetric(Metric):
+class AccuracyMetric(AnswerMetric):
     """The official VQA accuracy of the best-scored answer of each question."""
 
-    def __init__(self, pool: AnswerPool):
-        self.pool = pool
-        self.answered: list[tuple[Example, str]] = []
-        self._accuracy: VqaAccuracy | None = None
-
-    def update(self, logits: Tensor, batch: Batch, examples: Sequence[Example], rows: Sequence[RowView]) -> None:
-        best = logits.argmax(-1).tolist()
-        self._accuracy = None
-        self.answered += [(example, self.pool.answers[k]) for example, k in zip(examples, best, strict=True)]
-
-    def extend(self, other: AccuracyMetric) -> None:
-        self._accuracy = None
-        self.answered += other.answered
+    _accuracy: VqaAccuracy | None = None
+    _of = -1  # how many answers it is of
 
     def compute(self) -> Scores:
         return _named(self._scored())
@@ -180,8 +111,8 @@ class AccuracyMetric(Metric):
         return accuracy_items(found.shares, [record.question_id for record in records], types=types)
 
     def _scored(self) -> VqaAccuracy | None:
-        if self._accuracy is None:
-            self._accuracy = _accuracy(self.answered)
+        if self._of != len(self.answered):
+            self._accuracy, self._of = _accuracy(self.answered), len(self.answered)
         return self._accuracy
 
     def predictions(self) -> list[dict[str, Any]]:

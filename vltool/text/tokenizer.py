@@ -33,6 +33,7 @@ MANY = 150_000  # texts, from which on processes pay for their start
 _PART = 25_000  # texts that a process is given at once
 _BETWEEN = "\x1f"  # texts that hold it themselves stay in this process
 _CACHED = 100_000
+_ALIGNED = 65_536
 
 
 class Token(NamedTuple):
@@ -79,7 +80,7 @@ def tokenize_all(texts: Iterable[str]) -> list[Tokens]:
 
 def tokens_with_places(text: str) -> list[Token]:
     """The tokens of a text and where each begins in it."""
-    _check(text)
+    check_unicode(text)
     places, start = [], 0
     for piece in _pieces(text):
         places += [Token(token.lower_, start + token.idx) for token in _rules()(piece) if not token.is_space]
@@ -88,7 +89,12 @@ def tokens_with_places(text: str) -> list[Token]:
 
 
 def align(words: Sequence[str]) -> AlignedTokens:
-    """The tokens of `" ".join(words)` and which of them each word became, for phrases counted in words."""
+    """The tokens of `" ".join(words)` and which of them each word became, for phrases counted in words. Cached."""
+    return _aligned(tuple(words))
+
+
+@lru_cache(maxsize=_ALIGNED)
+def _aligned(words: tuple[str, ...]) -> AlignedTokens:
     places = tokens_with_places(" ".join(words))
     starts = [token.start for token in places]
     ends = accumulate(len(word) + 1 for word in words)  # where each next word begins
@@ -99,7 +105,7 @@ def align(words: Sequence[str]) -> AlignedTokens:
 def _tokenize_distinct(texts: Iterable[str]) -> Iterator[tuple[str, Tokens]]:
     simple = []
     for text in texts:
-        _check(text)
+        check_unicode(text)
         if _LONG_RUN.search(text) or _BETWEEN in text:
             yield text, tokenize(text)
         else:
@@ -143,7 +149,8 @@ def _pieces(text: str) -> list[str]:
     return [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
-def _check(text: str) -> None:
+def check_unicode(text: str) -> None:
+    """Raises DataError for text that is not Unicode."""
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise DataError(f"text {text[:60]!r}: half of a surrogate pair is not Unicode text")
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vltool.errors import DataError
+import numpy as np
+
+from vltool.errors import ConfigError, DataError
 from vltool.json_files import read_json, write_json
+from vltool.text.tokenizer import AlignedTokens, Tokens, align, tokenize
 
 PADDING = 0
 UNKNOWN = 1
@@ -45,6 +49,20 @@ class Vocabulary(Sequence[str]):
         """The rows of tokens; a sentence without tokens is one unknown word, so that it can be attended to."""
         return [self._rows.get(token, UNKNOWN) for token in tokens] or [UNKNOWN]
 
+    def tokenize(self, text: str) -> Tokens:
+        """The words of a text, by spaCy."""
+        return tokenize(text)
+
+    def align(self, words: Sequence[str]) -> AlignedTokens:
+        """The tokens of `" ".join(words)` and which of them each word became."""
+        return align(words)
+
+    def row(self, word: str) -> int:
+        """The row of a special piece that an encoder wants. Raises ConfigError: words have none."""
+        raise ConfigError(
+            f"the encoder wants {word} around every sentence, which is a word piece. Set text.tokenizer=wordpiece"
+        )
+
     def __len__(self) -> int:
         return len(self.words)
 
@@ -57,13 +75,32 @@ class Vocabulary(Sequence[str]):
     def __contains__(self, word: object) -> bool:
         return word in self._rows
 
+    @property
+    def unknown_row(self) -> int:
+        return UNKNOWN
+
+    @property
+    def mask_row(self) -> int:
+        """What stands for a hidden word: where no row was made for that, the row of unknown words."""
+        return UNKNOWN
+
+    @property
+    def special_rows(self) -> tuple[int, ...]:
+        """Rows that stand for no word of a sentence."""
+        return (PADDING,)
+
+    @cached_property
+    def word_rows(self) -> np.ndarray:
+        """The rows of known words."""
+        return np.setdiff1d(np.arange(len(self)), [self.unknown_row, self.mask_row, *self.special_rows])
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": "vocabulary", "min_count": self.min_count, "words": list(self.words)}
 
     @classmethod
     def from_json(cls, content: Any, *, where: str = "vocabulary") -> Vocabulary:
         """What `to_json` gave. Raises DataError if it is something else."""
-        words = _listed(content, "vocabulary", "words", where)
+        words = listed(content, "vocabulary", "words", where)
         if words[:2] != [PADDING_WORD, UNKNOWN_WORD]:
             raise DataError(f"{where}: expected the first words {PADDING_WORD} and {UNKNOWN_WORD}, found {words[:2]}")
         return cls(words[2:], min_count=content.get("min_count", 1))
@@ -140,7 +177,7 @@ class AnswerPool:
     @classmethod
     def from_json(cls, content: Any, *, where: str = "answer pool") -> AnswerPool:
         """What `to_json` gave. Raises DataError if it is something else."""
-        answers = _listed(content, "answers", "answers", where)
+        answers = listed(content, "answers", "answers", where)
         forms = content.get("forms")
         if not isinstance(forms, dict) or not all(
             type(place) is int and 0 <= place < len(answers) for place in forms.values()
@@ -164,7 +201,8 @@ def soft_target(count: int, annotators: int) -> float:
     return round((count * own + (annotators - count) * others) / annotators, 10)
 
 
-def _listed(content: Any, kind: str, field: str, where: str) -> list[str]:
+def listed(content: Any, kind: str, field: str, where: str) -> list[str]:
+    """The words under `field` of a JSON object of this kind. Raises DataError for anything else."""
     if not isinstance(content, dict) or content.get("kind") != kind:
         raise DataError(f"{where}: expected an object of kind {kind!r}. Run: vltool embed-text CONFIG")
     words = content.get(field)

@@ -128,11 +128,6 @@ def recover(folder: Path) -> None:
         os.replace(kept[-1], folder)
 
 
-def holds(folder: Path, num_updates: int) -> bool:
-    """Whether a checkpoint of that many updates is in `folder`."""
-    return folder.exists() and bool(load(folder).run["num_updates"] == num_updates)
-
-
 def kept_before(folder: Path) -> list[Path]:
     """The checkpoints that were saved before the one in `folder` and kept, the oldest first."""
     return sorted(

@@ -36,6 +36,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         **({"learning_rates": rates} if any(rates.values()) else {}),
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
+        **({"given": inputs.given.header["fingerprint"]} if inputs.given else {}),
         "words": _digest(list(inputs.corpus.words)),
         "num_examples": len(ids),
         "examples": _digest(ids),
@@ -59,7 +60,9 @@ def checkpoint_facts(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "answers": {name: pool.to_json() for name, pool in inputs.corpus.answers.items() if name in names},
         "trained_ids": trained.to_json(),
         "protocol": inputs.config.splits.protocol,
-        "store_header": {key: inputs.store.header.get(key) for key in ("backend", "recipe", "fingerprint")},
+        "store_header": {
+            key: inputs.store.header.get(key) for key in ("backend", "recipe", "fingerprint", "class_names")
+        },
     }
 
 

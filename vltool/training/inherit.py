@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,8 @@ from vltool.training import checkpoint
 if TYPE_CHECKING:
     from vltool.training.inputs import RunInputs
 
-_OWN_WORDS = "word_vectors"
+_OF_WORDS = ("word_vectors", "word_bias")
+"""Parts of the names of tensors with a row for each word of the vocabulary."""
 
 
 def inherited_ids(inputs: RunInputs) -> TrainedIds:
@@ -27,9 +29,10 @@ def inherited_ids(inputs: RunInputs) -> TrainedIds:
 def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str]]:
     """Put the tensors of `training.init_from` that fit into `model`: how many did, and the names left as they were.
 
-    A tensor fits if its name and shape are the same; word vectors stay the run's own, and so does the decoder of a
-    task whose answer pool differs. Raises CheckpointError if nothing fits, or the weights were trained on features of
-    another detector; SplitError if they were trained on pictures that this run evaluates (protocol off: allowed).
+    A tensor fits if its name and shape are the same. Where the vocabulary differs, what has a row for each word stays
+    the run's own, and so do word vectors that are not trained; where a task's answer pool differs, its decoder does.
+    Raises CheckpointError if nothing fits, or the weights were trained on features of another detector; SplitError if
+    they were trained on pictures that this run evaluates (protocol off: allowed).
     """
     saved = checkpoint.load(inputs.config.training.init_from)
     _refuse_inherited(inputs)
@@ -42,13 +45,15 @@ def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str
     pools = {name: pool.to_json()["answers"] for name, pool in inputs.corpus.answers.items()}
     known = {name: pool["answers"] for name, pool in saved.run.get("answers", {}).items()}
     changed = [f"decoders.{name}." for name in known if name in pools and known[name] != pools[name]]
+    same_words = saved.run.get("words") == json.loads(json.dumps(inputs.corpus.words.to_json()))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     state, found = model.state_dict(), saved.tensors()
     fitting = {
         name: found[name]
         for name, tensor in state.items()
         if name in found
         and found[name].shape == tensor.shape
-        and _OWN_WORDS not in name
+        and (not any(part in name for part in _OF_WORDS) or (same_words and name in trained))
         and not name.startswith(tuple(changed))
     }
     if not fitting:

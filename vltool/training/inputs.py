@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from vltool.config import RunConfig, from_dict
-from vltool.errors import ConfigError, DataError
+from vltool.errors import ConfigError, DataError, StoreError
 from vltool.evaluation.evaluate import Evaluation, evaluate
 from vltool.features.store import RegionStore
 from vltool.models.joint_model import JointModel
 from vltool.tasks.batching import Batching
 from vltool.tasks.corpus import Corpus, load_corpus
-from vltool.tasks.network import build_network
+from vltool.tasks.given_boxes import wanted_boxes
+from vltool.tasks.network import build_network, sentence_frames
 from vltool.tasks.prepare import PreparedTasks, image_ids_of, prepare_tasks, with_features
 from vltool.training.memory import explaining_memory, is_out_of_memory
 
@@ -29,12 +30,16 @@ STATISTICS_PICTURES = 5000
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a training reads: its tasks' examples (only of pictures with features), words and features."""
+    """What a training reads: its tasks' examples (only of pictures with features), words and features.
+
+    given: features of the boxes that datasets give.
+    """
 
     config: RunConfig
     prepared: PreparedTasks
     corpus: Corpus
     store: RegionStore
+    given: RegionStore | None = None
 
     @property
     def feature_dim(self) -> int:
@@ -46,7 +51,16 @@ class RunInputs:
         return self.config.splits.protocol == "paper-ii"
 
     def batching(self) -> Batching:
-        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids)
+        frames = sentence_frames(self.config, self.corpus.words)
+        return Batching(self.store, self.corpus.tokens, self.corpus.token_ids, frames=frames, given=self.given)
+
+    def rules(self, name: str) -> dict[str, Any]:
+        """The rules of a task's scores; where it chooses among regions, whose regions they are too."""
+        task = self.prepared.tasks[name]
+        if not task.chooses_regions:
+            return task.rules()
+        recipe = self.store.header.get("recipe", {})
+        return {**task.rules(), "regions": f"{self.store.header.get('backend')} {recipe.get('name', '')}".strip()}
 
     def model(
         self,
@@ -59,6 +73,8 @@ class RunInputs:
         """The network of some tasks; new: about to be trained, so its encoder learns the features' statistics and
         takes the weights that it is to start from."""
         tasks = {name: self.prepared.tasks[name] for name in levels}
+        for task in tasks.values():
+            task.learn_features(self.store.header)
         model = build_network(
             self.config.encoder,
             tasks,
@@ -145,11 +161,40 @@ def load_inputs(config: RunConfig) -> RunInputs:
             f"{unknown[0][:80]!r}. The data or the splits have changed: run vltool embed-text again"
         )
     prepared = with_features(prepared, config, lambda image_id: image_id in store, where=config.features.store)
+    given = open_given(config, prepared, store)
     for name, task in prepared.tasks.items():
         for split in ("val", "test"):  # what cannot be scored is said before a day of training
             task.check_asked(split, prepared.examples[name][split])
     corpus.teach(prepared)
-    return RunInputs(config, prepared, corpus, store)
+    return RunInputs(config, prepared, corpus, store, given)
+
+
+def open_given(config: RunConfig, prepared: PreparedTasks, store: RegionStore) -> RegionStore | None:
+    """The store of given boxes, None where no task wants any. Raises DataError or StoreError where it does not do."""
+    wanted = {image_id: name for name, image_id, _ in wanted_boxes(prepared)}
+    if not wanted:
+        return None
+    task = next(iter(wanted.values()))
+    if not config.features.given_store:
+        raise DataError(
+            f"tasks.{task} wants features of boxes that its dataset gives. Set features.given_store, where the stage "
+            "extract-features puts them"
+        )
+    given = RegionStore.open(config.features.given_store)
+    for name in ("fingerprint", "feature_dim"):
+        if given.header.get(name) != store.header.get(name):
+            raise StoreError(
+                f"{config.features.given_store}: its features have {name} {given.header.get(name)!r}, those in "
+                f"{config.features.store} {store.header.get(name)!r}. Extract both with one detector"
+            )
+    absent = [image_id for image_id in wanted if image_id not in given]
+    if absent:
+        raise DataError(
+            f"tasks.{wanted[absent[0]]}: {len(absent):,} of {len(wanted):,} pictures have no features of given boxes "
+            f"in {config.features.given_store}, first {absent[0]!r}. Run: vltool extract-features, with the boxes of "
+            "vltool features boxes"
+        )
+    return given
 
 
 @functools.lru_cache(maxsize=1)

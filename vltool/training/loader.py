@@ -53,6 +53,7 @@ class TaskBatches(Iterator[Batch]):
         if not examples:
             raise DataError(f"tasks.{task.name}: no training example is left. See the counts of each source above")
         self.task, self.examples, self.batching = task, examples, batching
+        task.prepare_training(examples, batching.regions)
         self.batch_size = min(batch_size, len(examples))
         self.window_pictures = window_pictures
         self.batches_sorted = max(1, min(batches_sorted, len(examples) // self.batch_size // 4))

@@ -83,7 +83,7 @@ class PairWork:
     def _save_pairs(self) -> SavedPairs:
         settings, path = self.inputs.config.training, self.folder / "pairs.npz"
         rows = [example.rows[0] for example in self.examples]
-        tokens, token_mask = self.inputs.batching().sentences([sentence for _, sentence in rows])
+        tokens, token_mask = self.inputs.batching().sentences([sentence for _, sentence in rows], task=self.task)
         image_ids = np.array(list(dict.fromkeys(image_id for image_id, _ in rows)))
         with whole_file(path) as file:
             np.savez(file, images=image_ids, tokens=tokens.numpy(), token_mask=token_mask.numpy())

@@ -80,12 +80,19 @@ def train(
             checkpoint.recover(folder / "checkpoint")
         processes.wait()
         identity = run_identity(inputs, plan)
-        finished = read_result(folder, identity)
-        if finished is not None and checkpoint.holds(folder / "checkpoint", finished.num_updates):
+        if (finished := _finished(folder, identity)) is not None:
             say({"kind": "finished"})
             return finished
         training = _Training(inputs, plan, folder, identity, say, stop or (lambda: False), processes)
         return training.run()
+
+
+def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
+    """The result of a training whose last checkpoint is there, too: one that was removed is made again."""
+    result, place = read_result(folder, identity), folder / "checkpoint"
+    if result is None or not place.exists():
+        return None
+    return result if checkpoint.load(place).run["num_updates"] == result.num_updates else None
 
 
 def check_settings(settings: TrainingConfig) -> None:

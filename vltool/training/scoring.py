@@ -87,7 +87,8 @@ def score_checkpoint(
         evaluation = inputs.evaluate(model, name, split, progress=progress, **options)
         task.check_predictions(split, evaluation.predictions)
         ignorance = task.ignorance(examples[split], examples["train"], batching.row_of)
-        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), task.rules(), parts and parts / f"{name}-parts")
+        kept = parts and parts / f"{name}-parts"
+        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), inputs.rules(name), kept)
     return found
 
 

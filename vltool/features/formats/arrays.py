@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ DAMAGE = (
     TypeError,
     ValueError,
 )
+MOST_UNPACKED = 1 << 30  # bytes of one picture's arrays
 ROW_ARRAYS = ("classes", "scores", "attributes", "attribute_scores")
 
 
@@ -52,7 +54,10 @@ def read_npy(data: bytes) -> Any:
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = reader(file)
+    try:
+        _, _, dtype = reader(file)
+    except (SyntaxError, TokenError) as error:  # its header is read as Python's own tokens are
+        raise DataError(f"not a whole .npy: {error!r:.100}") from error
     if not dtype.hasobject:
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
@@ -78,6 +83,9 @@ def read_npz(data: bytes) -> dict[str, Any]:
     """The arrays of a `.npz` file by name. Raises DataError where it is not one."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > MOST_UNPACKED:
+                raise DataError(f"an .npz of {len(data):,} bytes that unpacks to {unpacked:,}: refused")
             return {name.removesuffix(".npy"): read_npy(archive.read(name)) for name in archive.namelist()}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DataError(f"not a whole .npz: {error}") from error

@@ -138,9 +138,9 @@ def survey(store: RegionStore) -> tuple[list[Place], About]:
             try:
                 header, _ = record.read_header(data)
                 source = header["source"]
-                place = Place(source.get("file", ""), source.get("row", 0), image_id, source.get("name", ""))
+                place = Place(source.get("file", ""), int(source.get("row", 0)), image_id, source.get("name", ""))
                 num_regions[header["arrays"]["features"][1][0]] += 1
-            except (AttributeError, LookupError, TypeError, ValueError, struct.error):
+            except (StoreError, TypeError, ValueError, struct.error):
                 place = Place("", 0, image_id, "")  # damaged: said so when it is read
             places.append(place)
     if not places:

@@ -66,6 +66,7 @@ def import_features(
     dtype: str | None = None,
     origin: str | None = None,
     sizes: Mapping[str, tuple[int, int]] | None = None,
+    aliases: Mapping[ImageId, ImageId] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportResult:
     """Region features of a file or folder of another tool into the store at `store_path`.
@@ -73,7 +74,8 @@ def import_features(
     image_id_pattern: as in flickr30k:{stem}; default coco:{number}, for names that can be COCO's. dtype: default the
     source's. origin: a name for what made the features; stores of one origin can be merged, and several files of it
     imported into one store (default: the source file's hash). sizes: (width, height) by image id, for formats that
-    lack them. progress(done, total) is called after every row; total may be an estimate.
+    lack them. aliases: ids under which pictures are known better (vg: → coco:). progress(done, total) is called after
+    every row; total may be an estimate.
     Rows that are damaged, or are the second of their picture, are listed and left out. Raises DataError where no row
     can be read, StoreError where the store holds features of another origin.
     """
@@ -81,7 +83,7 @@ def import_features(
     source = expanded(source)
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
-    importer = Importer(format, source, expanded(store_path), image_id_pattern, dtype, origin, sizes or {})
+    importer = Importer(format, source, expanded(store_path), image_id_pattern, dtype, origin, sizes or {}, aliases)
     with importer:
         for entry in entries_of(format, source):
             importer.take(entry)
@@ -113,11 +115,12 @@ class Importer:
         dtype: str | None,
         origin: str | None,
         sizes: Mapping[str, tuple[int, int]],
+        aliases: Mapping[ImageId, ImageId] | None = None,
     ) -> None:
         self.started = time.monotonic()
         self.format, self.source, self.sizes = format, source, sizes
         self.has_default_pattern = image_id_pattern is None
-        self.namer = ImageNamer(image_id_pattern or DEFAULT_IMAGE_ID)
+        self.namer = ImageNamer(image_id_pattern or DEFAULT_IMAGE_ID, aliases)
         self.dtype = dtype
         self.about = describe_source(format, source)
         self.fingerprint = fingerprint_of(self.about, origin)

@@ -28,6 +28,7 @@ from vltool.features.formats.foreign_lmdb import ForeignLmdb, LmdbWriter
 from vltool.features.formats.format import About, Content, Entry, Format, Writer
 from vltool.structures import RegionFeatures
 
+NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")
 KNOWN = {"features", "norm_bb", "conf", "soft_labels", "allow_pickle"}  # the last: a slip of its converter, a flag
 
 
@@ -103,7 +104,10 @@ def array_of(value: Any, name: str) -> Any:
         return value
     if value.get(b"kind") == b"O":
         raise DataError(f"{name} holds a pickle in its msgpack, which is not plain data: refused")
-    dtype = np.dtype(value[b"type"].decode())
+    kind = value[b"type"].decode()
+    if not NUMBERS.fullmatch(kind):
+        raise DataError(f"{name} is an array of {kind!r:.40}, expected numbers")
+    dtype = np.dtype(kind)
     return np.frombuffer(value[b"data"], dtype).reshape(value[b"shape"])
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from vltool.models.linear import Linear
 from vltool.models.vilbert.transformer import AddAndNormalize, FeedForward, TransformerLayer, attend
 from vltool.structures import JointState
 
@@ -36,8 +37,8 @@ class Connection(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads, self.attention_dropout = num_heads, attention_dropout
-        self.project_words = nn.Linear(text_width, 3 * width)  # queries, keys, values
-        self.project_regions = nn.Linear(image_width, 3 * width)
+        self.project_words = Linear(text_width, 3 * width)  # queries, keys, values
+        self.project_regions = Linear(image_width, 3 * width)
         self.add_to_words = AddAndNormalize(width, text_width, dropout=dropout)
         self.add_to_regions = AddAndNormalize(width, image_width, dropout=dropout)
         self.feed_words = FeedForward(text_width, text_hidden_width, dropout=dropout)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vltool.errors import ConfigError
 from vltool.models.dropout import Dropout
+from vltool.models.linear import Linear
 from vltool.models.vilbert.transformer import EPSILON, TransformerLayer
 
 WHOLE_PICTURE = (0.0, 0.0, 1.0, 1.0, 1.0)
@@ -71,17 +72,37 @@ class SentenceStream(nn.Module):
 class RegionStream(nn.Module):
     """W_f f + b_f + W_l l + b_l of each region, normalised; in front of them their mean. Then `layers`.
 
-    l: x1/W, y1/H, x2/W, y2/H and the share of the picture's area.
+    l: x1/W, y1/H, x2/W, y2/H and the share of the picture's area. standardize: each feature is shifted and scaled by
+    its mean and deviation over the training pictures first, which `take_statistics` is told.
     """
 
-    def __init__(self, feature_dim: int, width: int, *, dropout: float, layers: Iterable[TransformerLayer]) -> None:
+    feature_mean: Tensor
+    feature_scale: Tensor
+
+    def __init__(
+        self,
+        feature_dim: int,
+        width: int,
+        *,
+        dropout: float,
+        layers: Iterable[TransformerLayer],
+        standardize: bool = False,
+    ) -> None:
         super().__init__()
-        self.feature_dim = feature_dim
-        self.project_features = nn.Linear(feature_dim, width)
-        self.project_positions = nn.Linear(5, width)
+        self.feature_dim, self.standardize = feature_dim, standardize
+        if standardize:
+            self.register_buffer("feature_mean", torch.zeros(feature_dim))
+            self.register_buffer("feature_scale", torch.ones(feature_dim))
+        self.project_features = Linear(feature_dim, width)
+        self.project_positions = Linear(5, width)
         self.normalize = nn.LayerNorm(width, eps=EPSILON)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(layers)
+
+    def take_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Both (D,), of the training pictures' regions. They are saved with the weights."""
+        self.feature_mean.copy_(mean)
+        self.feature_scale.copy_(deviation.clamp_min(1e-4))
 
     def forward(self, regions: Tensor, mask: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """regions (U, R, D), mask (U, R), boxes (U, R, 5) -> (U, 1 + R, width), mask (U, 1 + R); the mean first."""
@@ -91,7 +112,10 @@ class RegionStream(nn.Module):
                 "Use the feature store it was trained on, or train on this one."
             )
         dtype = self.project_features.weight.dtype
-        regions, boxes, mask = with_mean_region(regions.to(dtype), mask, boxes.to(dtype))
+        regions = regions.to(dtype)
+        if self.standardize:
+            regions = (regions - self.feature_mean) / self.feature_scale
+        regions, boxes, mask = with_mean_region(regions, mask, boxes.to(dtype))
         features = self.dropout(self.normalize(self.project_features(regions) + self.project_positions(boxes)))
         for layer in self.layers:
             features = layer(features, mask)

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from vltool.errors import ConfigError
 from vltool.models.decoders.summary import Summary
 from vltool.models.encoder import TASK_TOKEN, Encoder, PreparedSide, SentenceFrame
+from vltool.models.linear import Linear
 from vltool.models.vilbert.connection import Connection, VilbertLevel
 from vltool.models.vilbert.embeddings import RegionStream, SentenceStream
 from vltool.models.vilbert.heads import FusedComparison, Fusion, GeluClassifier, PooledSummary, Poolers, RegionLogits
 from vltool.models.vilbert.transformer import TransformerLayer, check_heads
-from vltool.structures import Batch, JointState
+from vltool.structures import JointState
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Options:
     shared_poolers: one pair of poolers for all tasks, as the authors have it; else each decoder has its own.
     num_task_tokens: rows of the table of task tokens, 0 for none; task_rows: task -> its row, where the order of the
     run's tasks is not to say. initial_deviation: of the normal distribution that weights are drawn from. init_from: a
-    checkpoint of BERT, or of the authors, that a new network starts from.
+    checkpoint of BERT, or of the authors, that a new network starts from. standardize_regions: shift and scale each
+    feature by its mean and deviation over the training pictures, which is ours.
     """
 
     text_width: PositiveInt = 768
@@ -58,6 +60,7 @@ class Options:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     initial_deviation: PositiveFloat = 0.02
+    standardize_regions: bool = False
     init_from: str = ""
 
     @property
@@ -101,6 +104,7 @@ class VilbertEncoder(Encoder):
             feature_dim,
             chosen.image_width,
             dropout=chosen.dropout,
+            standardize=chosen.standardize_regions,
             layers=image[: chosen.image_connections[0]],
         )
         self.levels = nn.ModuleList(
@@ -140,6 +144,18 @@ class VilbertEncoder(Encoder):
                 nn.init.zeros_(part.bias)
 
     @property
+    def word_vectors(self) -> nn.Embedding:
+        return self.read_sentences.word_vectors
+
+    @property
+    def wants_feature_statistics(self) -> bool:
+        return self.options.standardize_regions
+
+    def take_feature_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Standardise by these, both (D,): of the training pictures' regions."""
+        self.read_images.take_statistics(mean, deviation)
+
+    @property
     def wants_first_weights(self) -> bool:
         return bool(self.options.init_from)
 
@@ -149,7 +165,7 @@ class VilbertEncoder(Encoder):
 
         return str(take_weights(self, self.options.init_from, decoders))
 
-    # Level 0, with what the first connection makes of one side alone.
+    # Level 0, and the first connection.
 
     def image_side(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> PreparedSide:
         return PreparedSide(*self.read_images(regions, region_mask, boxes))
@@ -157,29 +173,16 @@ class VilbertEncoder(Encoder):
     def sentence_side(self, tokens: Tensor, token_mask: Tensor) -> PreparedSide:
         return PreparedSide(self.read_sentences(tokens, token_mask), token_mask)
 
-    def prepare_images(self, regions: Tensor, region_mask: Tensor, boxes: Tensor) -> PreparedSide:
-        side = self.image_side(regions, region_mask, boxes)
-        return PreparedSide(side.features, side.mask, {"projected": self._first().project_regions(side.features)})
-
-    def prepare_sentences(self, tokens: Tensor, token_mask: Tensor) -> PreparedSide:
-        side = self.sentence_side(tokens, token_mask)
-        return PreparedSide(side.features, side.mask, {"projected": self._first().project_words(side.features)})
-
-    def sides(self, batch: Batch) -> tuple[PreparedSide, PreparedSide]:
-        images = self.prepare_images(batch.regions, batch.region_mask, batch.boxes)
-        return images, self.prepare_sentences(batch.tokens, batch.token_mask)
-
     def row_states(self, images: PreparedSide, sentences: PreparedSide, rows: Tensor, *, level: int) -> JointState:
+        """As the base class says; what the first connection makes of one side alone is made once for each of them."""
         self.check_level(level)
-        images, sentences = images.take(rows[:, 0]), sentences.take(rows[:, 1])
-        words, regions = sentences.projections["projected"], images.projections["projected"]
-        state = self.levels[0](self.joint_state(images, sentences), words=words, regions=regions)
+        first = self.levels[0]
+        assert isinstance(first, VilbertLevel)
+        images = taken(images, rows[:, 0], first.connection.project_regions)
+        sentences = taken(sentences, rows[:, 1], first.connection.project_words)
+        words, regions = sentences.projections["connection"], images.projections["connection"]
+        state = first(self.joint_state(images, sentences), words=words, regions=regions)
         return self.run_levels(state, level=level, start=1)
-
-    def _first(self) -> Connection:
-        level = self.levels[0]
-        assert isinstance(level, VilbertLevel)
-        return level.connection
 
     # What decoders are made of.
 
@@ -197,7 +200,7 @@ class VilbertEncoder(Encoder):
         dropout: float = 0.1,
     ) -> nn.Module:
         if num_layers == 1:
-            return nn.Linear(width, num_outputs)
+            return Linear(width, num_outputs)
         return GeluClassifier(width, num_outputs, hidden_width=hidden_width or 2 * self.options.connection_width)
 
     def build_comparison(self, summary: Summary, *, dropout: float = 0.1) -> nn.Module:
@@ -210,6 +213,14 @@ class VilbertEncoder(Encoder):
 
     def _new_poolers(self) -> Poolers:
         return Poolers(self.text_width, self.image_width, self.options.connection_width)
+
+
+def taken(side: PreparedSide, chosen: Tensor, project: nn.Module) -> PreparedSide:
+    """The chosen images or sentences with their projections, made before or after choosing: of as few as there are."""
+    if len(side) >= len(chosen):
+        side = side.take(chosen)
+        return PreparedSide(side.features, side.mask, {"connection": project(side.features)})
+    return PreparedSide(side.features, side.mask, {"connection": project(side.features)}).take(chosen)
 
 
 def between(connections: tuple[int, ...], num_layers: int) -> list[tuple[int, int]]:
@@ -228,13 +239,10 @@ def check(options: Options) -> None:
     }
     for name, (places, num_layers) in streams.items():
         if not places or len(places) != options.num_levels:
-            raise ConfigError(
-                f"encoder.options.{name} is {list(places)}: name one place a connection, as many in both streams"
-            )
+            raise ConfigError(f"{name} is {list(places)}: name one place a connection, as many in both streams")
         if list(places) != sorted(places) or not 0 <= places[0] <= places[-1] <= num_layers:
             raise ConfigError(
-                f"encoder.options.{name} is {list(places)}: name layers in order, from 0 to {num_layers}, how many "
-                "there are"
+                f"{name} is {list(places)}: name layers in order, from 0 to {num_layers}, how many there are"
             )
     for name in ("dropout", "attention_dropout"):
         if not 0 <= getattr(options, name) < 1:

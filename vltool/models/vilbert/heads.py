@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vltool.models.decoders.summary import Summary
 from vltool.models.dropout import Dropout
+from vltool.models.linear import Linear
 from vltool.models.vilbert.transformer import EPSILON
 from vltool.structures import JointState
 
@@ -26,8 +27,8 @@ class Poolers(nn.Module):
     def __init__(self, text_width: int, image_width: int, width: int) -> None:
         super().__init__()
         self.width = width
-        self.text = nn.Linear(text_width, width)
-        self.image = nn.Linear(image_width, width)
+        self.text = Linear(text_width, width)
+        self.image = Linear(image_width, width)
 
     def forward(self, state: JointState) -> tuple[Tensor, Tensor]:
         """(N, width) of the text and of the image."""
@@ -72,9 +73,9 @@ class GeluClassifier(nn.Module):
 
     def __init__(self, width: int, num_outputs: int, *, hidden_width: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(width, hidden_width)
+        self.hidden = Linear(width, hidden_width)
         self.normalize = nn.LayerNorm(hidden_width, eps=EPSILON)
-        self.outputs = nn.Linear(hidden_width, num_outputs)
+        self.outputs = Linear(hidden_width, num_outputs)
 
     def forward(self, joined: Tensor) -> Tensor:
         """(N, width) -> (N, num_outputs)."""
@@ -89,7 +90,7 @@ class FusedComparison(nn.Module):
     def __init__(self, width: int, fusion: Fusion, *, dropout: float) -> None:
         super().__init__()
         self.fuse = Fuse(fusion, dropout=dropout)
-        self.logit = nn.Linear(width, 1)
+        self.logit = Linear(width, 1)
 
     def forward(self, text: Tensor, image: Tensor) -> Tensor:
         """(N, width) each -> (N,)."""
@@ -104,7 +105,7 @@ class RegionLogits(nn.Module):
     def __init__(self, width: int, *, dropout: float) -> None:
         super().__init__()
         self.dropout = Dropout(dropout)
-        self.logit = nn.Linear(width, 1)
+        self.logit = Linear(width, 1)
 
     def forward(self, state: JointState) -> Tensor:
         """(N, R) of the picture's own regions; those of padded regions mean nothing."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vltool.errors import ConfigError
 from vltool.models.dropout import Dropout
+from vltool.models.linear import Linear
 
 EPSILON = 1e-12
 
@@ -29,7 +30,7 @@ def attend(
 def check_heads(width: int, num_heads: int, *, what: str) -> None:
     """Raises ConfigError where the heads do not share the width evenly."""
     if width < 1 or num_heads < 1 or width % num_heads:
-        raise ConfigError(f"encoder.options: {what}: {num_heads} heads do not share a width of {width} evenly")
+        raise ConfigError(f"{what}: {num_heads} heads do not share a width of {width} evenly")
 
 
 class AddAndNormalize(nn.Module):
@@ -37,7 +38,7 @@ class AddAndNormalize(nn.Module):
 
     def __init__(self, input_width: int, width: int, *, dropout: float) -> None:
         super().__init__()
-        self.project = nn.Linear(input_width, width)
+        self.project = Linear(input_width, width)
         self.dropout = Dropout(dropout)
         self.normalize = nn.LayerNorm(width, eps=EPSILON)
 
@@ -51,7 +52,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden_width: int, *, dropout: float) -> None:
         super().__init__()
-        self.hidden = nn.Linear(width, hidden_width)
+        self.hidden = Linear(width, hidden_width)
         self.add = AddAndNormalize(hidden_width, width, dropout=dropout)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class TransformerLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads, self.attention_dropout = num_heads, attention_dropout
-        self.project = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.project = Linear(width, 3 * width)  # queries, keys, values
         self.add = AddAndNormalize(width, width, dropout=dropout)
         self.feed_forward = FeedForward(width, hidden_width, dropout=dropout)
 

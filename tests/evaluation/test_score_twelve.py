@@ -1,0 +1,108 @@
+"""Predictions files of 12-in-1's datasets: their scores, and what is wrong with one that cannot be scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.datasets.twelve_files import (
+    CHOICES,
+    GQA,
+    INSTANCES,
+    REFS,
+    STATEMENT,
+    VISUAL7W,
+    write_json,
+    write_lines,
+    write_pickle,
+)
+from vltool.cli.app import app
+from vltool.errors import DataError
+from vltool.evaluation.score_twelve import score_gqa, score_nlvr2, score_referring, score_visual7w
+
+
+def command(*words: object) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["score", *map(str, words), "--json", "--bootstrap", "20"])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert found.pop("bootstrap")["draws"] == 20 and found.pop("intervals")
+    return found
+
+
+def predicted(folder: Path, content: Any) -> Path:
+    return write_json(folder / "predictions.json", content)
+
+
+@pytest.fixture
+def gqa(tmp_path: Path) -> dict[str, Path]:
+    return {
+        "questions": write_json(tmp_path / "questions.json", GQA),
+        "choices": write_json(tmp_path / "choices.json", CHOICES),
+    }
+
+
+def test_gqa(tmp_path: Path, gqa: dict[str, Path]) -> None:
+    answers = [{"questionId": "201", "prediction": "picture"}, {"questionId": "202", "prediction": "no"}]
+    path = predicted(tmp_path, answers)
+    found = command("gqa", "--predictions", path, "--questions", gqa["questions"], "--choices", gqa["choices"])
+    assert found["accuracy"] == 100 and found["consistency"] == 0 and found["plausibility"] == 100
+    assert found["distribution"] == 0 and found["accuracy/structural/query"] == 100
+    assert "consistency" not in score_gqa(predicted(tmp_path, answers[:1]), **gqa).scores
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([{"questionId": "202", "prediction": "no"}], "1 balanced questions have no prediction, first 201"),
+        ([{"questionId": n, "prediction": "no"} for n in ("201", "9")], "1 questions are not asked in .*, first 9"),
+        ({}, 'expected a list of {"questionId": text, "prediction": text}'),
+    ],
+)
+def test_gqa_files_that_cannot_be_scored(tmp_path: Path, gqa: dict[str, Path], answers: Any, message: str) -> None:
+    with pytest.raises(DataError, match=rf"predictions.json: {message}"):
+        score_gqa(predicted(tmp_path, answers), questions=gqa["questions"])
+
+
+def test_nlvr2(tmp_path: Path) -> None:
+    other = {**STATEMENT, "identifier": "dev-850-3-0", "label": "False"}
+    statements = write_lines(tmp_path / "dev.json", [STATEMENT, other])
+    path = tmp_path / "predictions.csv"
+    path.write_text("dev-850-2-0,True\ndev-850-3-0,True\n")
+    assert command("nlvr2", "--predictions", path, "--statements", statements) == {"accuracy": 50, "consistency": 0}
+    path.write_text("dev-850-2-0,True\n")
+    with pytest.raises(DataError, match=r"1 items of .*dev.json have no prediction, first dev-850-3-0"):
+        score_nlvr2(path, statements=statements)
+    path.write_text("dev-850-2-0,True\ndev-850-3-0,True\ndev-1-1-1,True\n")
+    with pytest.raises(DataError, match="1 items are not asked there, first dev-1-1-1"):
+        score_nlvr2(path, statements=statements)
+
+
+def test_referring_expressions(tmp_path: Path) -> None:
+    files = {
+        "refs": write_pickle(tmp_path / "refs(unc).p", REFS),
+        "instances": write_json(tmp_path / "instances.json", INSTANCES),
+    }
+    given = ["--refs", files["refs"], "--instances", files["instances"], "--split", "train+testA"]
+    boxes = [{"id": "3-0", "box": [30, 1, 50, 4]}, {"id": "3-1", "box": [5, 1, 25, 4]}]
+    found = command("referring", "--predictions", predicted(tmp_path, boxes), *given)
+    assert found == {"accuracy": 50, "accuracy/train": 100, "accuracy/testA": 0, "expressions": 2, "iou": "> 0.5"}
+    for wrong, message in (
+        ([*boxes, boxes[0]], r"predictions\[2\]\.id: expected an expression that is not answered before"),
+        ([boxes[0], {"id": "3-1", "box": [5, 1, 2, 4]}], r"predictions\[1\]\.box: box 0: expected finite"),
+        (boxes[:1], r"1 items of .* have no prediction, first 3-1"),
+    ):
+        with pytest.raises(DataError, match=message):
+            score_referring(predicted(tmp_path, wrong), **files, split="train+testA")
+
+
+def test_visual7w(tmp_path: Path) -> None:
+    dataset = write_json(tmp_path / "dataset_v7w_pointing.json", VISUAL7W)
+    answers = [{"qa_id": n, "candidates": [{"answer": box}, {"answer": 11}]} for n, box in ((1, 14), (2, 12))]
+    given = ["--predictions", predicted(tmp_path, answers), "--dataset", dataset, "--split", "train"]
+    assert command("visual7w", *given) == {"accuracy": 50, "questions": 2}
+    with pytest.raises(DataError, match=r"predictions\[0\].*expected an object of fields, found None"):
+        score_visual7w(predicted(tmp_path, [{"qa_id": 1, "candidates": []}]), dataset=dataset, split="train")

@@ -1,0 +1,118 @@
+"""Scores of predictions files of 12-in-1's datasets, in the layouts in which they are submitted; no model is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from vltool.datasets import checks, gqa, nlvr2, referring, visual7w
+from vltool.datasets.checks import Place
+from vltool.datasets.sources import read_json
+from vltool.errors import DataError
+from vltool.evaluation.score_files import FileScores
+from vltool.metrics.gqa import distribution, gqa_items
+from vltool.metrics.localization import as_boxes
+from vltool.metrics.nlvr2 import nlvr2_items
+from vltool.metrics.pointing import ABOVE_IOU, Pointed, finds, pointing_items
+
+
+def score_gqa(predictions: Path, *, questions: Path, choices: Path | None = None) -> FileScores:
+    """The official scores of [{"questionId", "prediction"}]; flat, accuracy by type as accuracy/structural/query.
+
+    predictions: of every balanced question of the file or folder `questions` at least; with all questions there is
+    consistency too, with `choices` validity and plausibility. Raises DataError.
+    """
+    files = {"questions": questions, **({"choices": choices} if choices else {})}
+    records = [record for record in gqa.read(files=files) if record.answer]
+    if not records:
+        raise DataError(f"{questions}: its questions have no answers: nothing to score with")
+    found = gqa.read_predictions(predictions)
+    known = {record.question_id for record in records}
+    strange = sorted(found.keys() - known)
+    if strange:
+        raise DataError(f"{predictions}: {len(strange)} questions are not asked in {questions}, first {strange[0]}")
+    try:
+        items = gqa_items(records, found)
+    except DataError as error:
+        raise DataError(f"{predictions}: {error}") from None
+    spread = distribution(records, found)
+    scores = items.scores() if spread is None else {**items.scores(), "distribution": spread}
+    return FileScores(scores, items)
+
+
+def score_nlvr2(predictions: Path, *, statements: Path) -> FileScores:
+    """Accuracy and consistency of identifier,prediction lines, every statement once. Raises DataError."""
+    records = nlvr2.read(files={"statements": statements})
+    bare = [record.identifier for record in records if record.is_true is None]
+    if bare:
+        raise DataError(f"{statements}: {len(bare)} statements have no label, first {bare[0]}: nothing to score with")
+    found = nlvr2.read_predictions(predictions)
+    _check_all(found, [record.identifier for record in records], predictions, statements)
+    right = [found[record.identifier] == record.is_true for record in records]
+    items = nlvr2_items(right, [record.sentence_id for record in records])
+    return FileScores(items.scores(), items)
+
+
+def score_referring(predictions: Path, *, refs: Path, instances: Path, split: str) -> FileScores:
+    """Share of expressions whose box has IoU > 0.5 with the annotated one, of [{"id", "box": [x1, y1, x2, y2]}].
+
+    id: reference and sentence, as in 0-2. Every expression of the split once. Raises DataError.
+    """
+    records = referring.read(files={"refs": refs, "instances": instances}, split=split)
+    boxes: dict[str, Any] = {}
+    for place, fields in _listed(predictions):
+        number = checks.text(fields, "id", place)
+        if number in boxes:
+            place.fail("id", "an expression that is not answered before", number)
+        try:
+            boxes[number] = as_boxes([checks.list_of(fields, "box", place)])
+        except DataError as error:
+            raise error if str(place) in str(error) else DataError(f"{place}.box: {error}") from None
+    _check_all(boxes, [record.record_id for record in records], predictions, refs)
+    pointed = []
+    for record in records:
+        is_right = bool(finds(boxes[record.record_id], record.boxes[record.answer])[0])
+        pointed.append(Pointed(is_right, is_right, record.image_id, record.kind))
+    items = pointing_items(pointed)
+    return FileScores({**items.scores(), "expressions": len(records), "iou": f"> {ABOVE_IOU}"}, items)
+
+
+def score_visual7w(predictions: Path, *, dataset: Path, split: str) -> FileScores:
+    """Accuracy of [{"qa_id", "candidates": [{"answer": box id}]}], as Visual7W's toolkit has it. Raises DataError.
+
+    Only the first of the candidates counts. Every question of the split once.
+    """
+    records = visual7w.read(files={"dataset": dataset}, split=split)
+    chosen: dict[str, int] = {}
+    for place, fields in _listed(predictions):
+        number = str(checks.whole(fields, "qa_id", place))
+        if number in chosen:
+            place.fail("qa_id", "a question that is not answered before", fields["qa_id"])
+        first = next(iter(checks.list_of(fields, "candidates", place)), None)
+        chosen[number] = checks.whole(checks.record(first, place), "answer", place)
+    _check_all(chosen, [record.record_id for record in records], predictions, dataset)
+    pointed = []
+    for record in records:
+        is_right = chosen[record.record_id] == record.box_ids[record.answer]
+        pointed.append(Pointed(is_right, True, record.image_id))
+    items = pointing_items(pointed)
+    return FileScores({**items.scores(), "questions": len(records)}, items)
+
+
+def _listed(path: Path) -> list[tuple[Place, Mapping[str, Any]]]:
+    content = read_json(path)
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{path}: expected a list of predictions")
+    places = (Place(path, "predictions", index) for index in range(len(content)))
+    return [(place, checks.record(value, place)) for place, value in zip(places, content, strict=True)]
+
+
+def _check_all(found: Collection[str], asked: Collection[str], path: Path, source: Path) -> None:
+    wanted, given = set(asked), set(found)
+    for problem, wrong in (
+        (f"of {source} have no prediction", wanted - given),
+        ("are not asked there", given - wanted),
+    ):
+        if wrong:
+            raise DataError(f"{path}: {len(wrong)} items {problem}, first {min(wrong)}")
