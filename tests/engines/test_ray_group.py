@@ -100,13 +100,13 @@ def test_a_failing_process_is_told_and_not_started_again_and_an_interruption_is_
         assert seen.out == "out 0\nout 0\n" and seen.err == "err\nerr\n", "the first process speaks, and no other"
         with pytest.raises(VltoolError, match="has 2 cores and 0 GPUs; 3 processes need 3 and 0"):
             run("", 3)
-        ready = tmp_path / "ready"
         leave = (
-            f"import signal, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(130)); open({str(ready)!r}, 'w')"
+            "import signal, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(130)); "
+            f"open({str(tmp_path)!r} + '/ready-' + os.environ['RANK'], 'w')"
         )
 
         def interrupt() -> None:
-            wait_until(ready.exists, seconds=WAIT_S)
+            wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2, seconds=WAIT_S)
             os.kill(os.getpid(), signal.SIGINT)
 
         with in_background(interrupt):

@@ -226,7 +226,7 @@ def _start(ray: Any, group: Any, arguments: Sequence[str], needs: dict[str, floa
 def _wait(ray: Any, members: Sequence[Any], signals: list[int]) -> _Watch:
     """Look at the processes until all have ended; when one fails, the others have a while to end by themselves."""
     watch = _Watch([None] * len(members), [b""] * len(members))
-    num_signals, deadline = len(signals), float("inf")
+    num_signals, deadline = 0, float("inf")  # one that came while they were started is passed on as well
     while any(code is None for code in watch.codes):
         _look(ray, members, watch)
         if len(signals) > num_signals:
