@@ -80,8 +80,8 @@ def plan_of(found: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_a_cluster_without_room_for_a_job_is_refused_with_what_it_needs() -> None:
-    with pytest.raises(VltoolError, match="no node of the Ray cluster has 4096 cores and 0 GPUs"):
-        list(RayEngine(1, num_threads=4096).run(square, [1]))
+    with pytest.raises(VltoolError, match="no node of the Ray cluster has 1 cores and 64 GPUs"):
+        list(RayEngine(1, num_threads=1, gpus_per_job=64).run(square, [1]))
 
 
 @pytest.mark.slow

@@ -174,3 +174,10 @@ def test_the_width_is_told_by_the_first_lines_and_compared_with_the_name(tmp_pat
     (tmp_path / "words.txt").write_text("no numbers\n")
     with pytest.raises(DataError, match="something else than numbers"):
         width_of(tmp_path / "words.txt")
+
+
+def test_words_without_a_vector_get_finite_ones_however_large_the_others_are(tmp_path: Path) -> None:
+    path = tmp_path / "glove.txt"
+    path.write_text("a 1e30 -2e30\ncat 3e38 1\n")
+    vectors, coverage = load_vectors(path, ["a", "cat", "dog"])
+    assert np.isfinite(vectors).all() and coverage["missing"] == ["dog"]

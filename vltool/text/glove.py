@@ -187,7 +187,8 @@ def _take(scan: _Scan, number: int, line: bytes, rows: dict[bytes, int], width: 
         scan.duplicates += 1
         return
     try:
-        vector = np.fromiter(map(float, parts), np.float32, len(parts))
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is noted below
+            vector = np.fromiter(map(float, parts), np.float32, len(parts))
     except ValueError:
         scan.note(number, "not all numbers")
         return
@@ -210,7 +211,12 @@ def _fill(scan: _Scan, words: Sequence[str], width: int, seed: int) -> np.ndarra
 
 
 def _std(scan: _Scan) -> float:
-    return float(np.std(np.stack(list(scan.vectors.values())))) if scan.vectors else 1.0
+    if not scan.vectors:
+        return 1.0
+    vectors = np.stack(list(scan.vectors.values()))
+    with np.errstate(over="ignore"):
+        std = float(np.std(vectors))
+    return std if np.isfinite(std) else float(np.std(vectors, dtype=np.float64))  # squares past float32
 
 
 def _coverage(scan: _Scan, words: Sequence[str], rows: dict[bytes, int], width: int) -> dict[str, Any]:

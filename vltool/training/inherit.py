@@ -30,7 +30,7 @@ def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str
     """Put the tensors of `training.init_from` that fit into `model`: how many did, and the names left as they were.
 
     A tensor fits if its name and shape are the same. Where the vocabulary differs, what has a row for each word stays
-    the run's own; where a task's answer pool differs, its decoder does.
+    the run's own, and so do word vectors that are not trained; where a task's answer pool differs, its decoder does.
     Raises CheckpointError if nothing fits, or the weights were trained on features of another detector; SplitError if
     they were trained on pictures that this run evaluates (protocol off: allowed).
     """
@@ -46,13 +46,14 @@ def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str
     known = {name: pool["answers"] for name, pool in saved.run.get("answers", {}).items()}
     changed = [f"decoders.{name}." for name in known if name in pools and known[name] != pools[name]]
     same_words = saved.run.get("words") == json.loads(json.dumps(inputs.corpus.words.to_json()))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     state, found = model.state_dict(), saved.tensors()
     fitting = {
         name: found[name]
         for name, tensor in state.items()
         if name in found
         and found[name].shape == tensor.shape
-        and (same_words or not any(part in name for part in _OF_WORDS))
+        and (not any(part in name for part in _OF_WORDS) or (same_words and name in trained))
         and not name.startswith(tuple(changed))
     }
     if not fitting:

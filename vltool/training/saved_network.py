@@ -11,7 +11,8 @@ from vltool.models.joint_model import JointModel
 from vltool.registry import TASKS, resolve
 from vltool.tasks.network import build_network
 from vltool.tasks.task import Task
-from vltool.text.vocabulary import AnswerPool, Vocabulary
+from vltool.text.vocabulary import AnswerPool
+from vltool.text.words import words_from_json
 from vltool.training.checkpoint import Checkpoint
 
 
@@ -23,7 +24,7 @@ def network_of(saved: Checkpoint) -> tuple[JointModel, dict[str, Task[Any]]]:
     for name in levels:
         settings = config.tasks[name]
         tasks[name] = resolve(TASKS, settings.type or name, kind="task")(name, {}, options=settings.options)
-        tasks[name].learn_words(Vocabulary.from_json(saved.run["words"]))
+        tasks[name].learn_words(words_from_json(saved.run["words"]))
         tasks[name].learn_features(saved.run.get("store_header") or {})
         if name in saved.run["answers"]:
             tasks[name].learn_answers(AnswerPool.from_json(saved.run["answers"][name]))
