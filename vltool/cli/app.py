@@ -100,6 +100,15 @@ def _run() -> None:
             f"vltool: {error.filename}: {error.strerror}. Check that the path is right and can be written\n"
         )
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("vltool: interrupted; run the same command again to go on where it stopped\n")
-        sys.exit(130)
+    except SystemExit as leaving:
+        if _is_by_ctrl_c(leaving):  # typer makes an exit code of it and says nothing
+            sys.stderr.write("vltool: interrupted; run the same command again to go on where it stopped\n")
+            sys.exit(130)
+        raise
+
+
+def _is_by_ctrl_c(leaving: BaseException) -> bool:
+    error: BaseException | None = leaving
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

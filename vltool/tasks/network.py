@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,12 +35,19 @@ def encoder_options(config: EncoderConfig) -> Any:
 
 def check_encoder(config: EncoderConfig) -> None:
     """Raises ConfigError for options that no encoder can have together, without taking the memory of one."""
-    options = encoder_options(config)
+    encoder_options(config)
     try:
-        with torch.device("meta"):
-            resolve(ENCODERS, config.name, kind="encoder")(torch.zeros(1, 1), 1, **vars(options))
+        _build_without_memory(config.name, json.dumps(config.options, sort_keys=True))
     except ConfigError as error:
         raise ConfigError(f"encoder.options: {error}") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _build_without_memory(name: str, options: str) -> None:
+    """Cached: the tasks of a search ask the same, and a deep encoder takes a second."""
+    found = vars(encoder_options(EncoderConfig(name, json.loads(options))))
+    with torch.device("meta"):
+        resolve(ENCODERS, name, kind="encoder")(torch.zeros(1, 1), 1, **found)
 
 
 def wanted_frame(config: EncoderConfig) -> SentenceFrame:
