@@ -223,7 +223,10 @@ def train_joint(
 
     Ctrl-C and SIGTERM save in the middle of it and raise Interrupted.
     """
-    found = {part.splits.protocol: _train(part, listener, tasks, processes) for part in _trainings(config)}
+    parts = _trainings(config)
+    if len(parts) > 1:  # what stops the second is said before the first has trained for days
+        _check_batches_of(parts, known_tasks(config, tasks))
+    found = {part.splits.protocol: _train(part, listener, tasks, processes) for part in parts}
     if len(found) == 1:
         return next(iter(found.values()))
     first = next(iter(found.values()))
@@ -234,6 +237,14 @@ def train_joint(
         "checkpoints": {protocol: counts["checkpoint"] for protocol, counts in found.items()},
         "outputs": [path for counts in found.values() for path in counts["outputs"]],
     }
+
+
+def _check_batches_of(parts: list[RunConfig], tasks: list[str]) -> None:
+    from vltool.tasks.prepare import prepare_tasks
+    from vltool.training.run import check_batches
+
+    for part in parts:
+        check_batches(prepare_tasks(part), _joint_plan(part, tasks), where=part.training.plan)
 
 
 def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, processes: Processes) -> dict[str, Any]:
@@ -280,10 +291,13 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
     from vltool.search.plan import as_chosen, load_plan
     from vltool.tasks.network import encoder_options
     from vltool.training.combinations import list_combinations, train_combinations
+    from vltool.training.run import check_batches
+    from vltool.training.schedule import JointPlan
 
     config = as_chosen(config, list(config.tasks), say=listener.say)
     levels = encoder_options(config.encoder).num_levels
     plans = load_plan(config.training.plan, list(config.tasks), num_levels=levels)
+    check_batches(_load(config).prepared, JointPlan(plans, config.training.cycle_updates), where=config.training.plan)
     listed = list_combinations(config, plans, seeds=config.combinations.seeds)
     which = " and ".join(config.combinations.train) or "every combination of tasks"
     listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of {which}")

@@ -165,3 +165,18 @@ def test_a_precision_without_its_device_is_refused_at_once(prepared: Path) -> No
     result = vltool(*arguments, "--precision", "float16", "--set", "training.device=cpu")
     says(result, "precision float16 needs a GPU, the device is cpu. Choose bfloat16, float32 or auto")
     assert not (folder / "log.jsonl").exists()
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_anything_is_trained(prepared: Path) -> None:
+    arguments, folder = training(prepared, "large")
+    plan = json.loads((prepared.parent / "run" / "plan.json").read_text())
+    plan["tasks"][1]["batch_size"] = 1000
+    path = folder.parents[1] / "plan.json"
+    path.write_text(json.dumps(plan))
+    arguments += ["--set", f"training.plan={path}"]
+    told = (f"{path}: batch_size (task vqa) holds 1000; legal is 1 to ", "name more sources in tasks.vqa.train")
+    says(vltool(*arguments), *told)
+    assert not folder.exists()
+    combined = ["run", *arguments[1:], "--set", "stages=[train-combinations]"]
+    says(vltool(*combined), *told)
+    assert not (folder.parents[1] / "combinations").exists()

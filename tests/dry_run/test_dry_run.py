@@ -177,6 +177,9 @@ def test_a_plan_by_hand_is_checked(run: Path, tmp_path: Path) -> None:
     plan.write_text(plan.read_text().replace("level: 3", "level: 2"))
     found = dry(run, stages, f"training.plan={plan}")
     assert "27 updates" in {item["stage"]: item["reckoned"] for item in found["estimate"]["stages"]}["train-joint"]
+    plan.write_text(plan.read_text().replace("batch_size: 4", "batch_size: 1000"))
+    large = [item["wrong"] for item in dry(run, stages, f"training.plan={plan}", code=2)["problems"]]
+    assert "batch_size (task caption_retrieval) holds 1000; legal is 1 to" in large[0]
 
 
 def test_features_of_another_detector_and_pictures_without_any_are_named(run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.miniature import miniature_model
+from vltool.errors import ConfigError
 from vltool.structures import Batch
 from vltool.training.loader import TaskBatches
 
@@ -77,3 +78,11 @@ def test_features_reach_the_batch_in_the_stores_own_precision(pool: ThreadPoolEx
     batch = next(batches(pool))
     assert str(batch.regions.dtype) == "torch.float16"
     assert len(batch.image_ids) == len(set(batch.image_ids)) == len(batch.regions)
+
+
+def test_a_batch_that_the_examples_do_not_fill_is_refused(pool: ThreadPoolExecutor) -> None:
+    assert len(next(batches(pool, batch_size=24)).example_ids) == 24
+    with pytest.raises(
+        ConfigError, match=r"batch_size \(task vqa\) holds 25; legal is 1 to 24, .* sources in tasks\.vqa"
+    ):
+        batches(pool, batch_size=25)

@@ -16,8 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from tests.miniature import Pictures, miniature_config, miniature_corpus, miniature_prepared
+from vltool.config import RunConfig
 from vltool.errors import CheckpointError, ConfigError, SplitError, TrainingError
+from vltool.json_files import write_json
+from vltool.stages import train_joint
 from vltool.structures import TaskPlan
+from vltool.tasks.prepare import PreparedTasks
 from vltool.training import checkpoint
 from vltool.training.lock import only_process_in
 from vltool.training.run import RunInputs, train
@@ -245,3 +249,32 @@ def test_out_of_memory_in_an_evaluation_says_what_to_lower(tmp_path: Path, monke
     with pytest.raises(TrainingError, match=r"while vqa is scored\. Lower evaluation\.batch_size \(now 256\)"):
         train(inputs(tmp_path), PLAN, tmp_path / "run")
     assert checkpoint.load(tmp_path / "run" / "checkpoint").run["num_updates"] == 30
+
+
+def test_a_batch_larger_than_the_training_data_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    plan = replace(PLAN, tasks=(*PLAN.tasks[:2], replace(PLAN.tasks[2], batch_size=9)))  # of 8 captions
+    told = r"plan\.json: batch_size \(task grounding\) holds 9; legal is 1 to 8, .*Lower it, or name more sources"
+    with pytest.raises(ConfigError, match=told):
+        train(inputs(tmp_path), plan, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_the_papers_trainings_the_second_is_examined_before_the_first_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(config: RunConfig) -> PreparedTasks:
+        prepared = miniature_prepared()
+        own = prepared.examples["vqa"]
+        prepared.examples["vqa"] = {**own, "train": own["train"][: 5 if config.splits.protocol == "paper-ii" else 24]}
+        return prepared
+
+    trained: list[str] = []
+    monkeypatch.setattr("vltool.tasks.prepare.prepare_tasks", prepare)
+    monkeypatch.setattr("vltool.stages._train", lambda config, *_: trained.append(config.splits.protocol))
+    config = miniature_config(str(tmp_path))
+    config = replace(config, splits=replace(config.splits, protocol="paper"))
+    plan = [{"task": "vqa", "level": 1, "num_updates": 6, "batch_size": 6, "step_size": 6}]
+    write_json(Path(config.training.plan), {"tasks": plan})
+    with pytest.raises(ConfigError, match=r"batch_size \(task vqa\) holds 6; legal is 1 to 5"):
+        train_joint(config, None, tasks=["vqa"])  # type: ignore[arg-type]
+    assert not trained

@@ -18,7 +18,7 @@ from vltool.dry_run.estimate import (
 from vltool.dry_run.findings import Findings
 from vltool.dry_run.memory import machine_bytes
 from vltool.dry_run.pictures import Pictures, examine_coverage, examine_pictures
-from vltool.dry_run.plans import Plans, examine_plans
+from vltool.dry_run.plans import Plans, examine_batches, examine_plans
 from vltool.dry_run.rehearsal import EXAMPLES_ON_CPU, PictureCost, UpdateCost, time_pictures, time_tokens, time_updates
 from vltool.dry_run.stand_in import sentences_of, some_of, stand_in_tasks
 from vltool.dry_run.text import TextFiles, examine_text
@@ -73,6 +73,7 @@ def dry_run(config: RunConfig, listener: Listener) -> DryRun:
     pictures = examine_pictures(config, findings)
     examine_coverage(config, findings, pictures, text.trainings)
     plans = examine_plans(config, findings)
+    examine_batches(config, findings, plans, text.trainings.values())
     assumptions: list[str] = []
     usable = config
     if any(problem.file.startswith("training") for problem in findings.problems):

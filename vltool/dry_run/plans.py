@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from vltool.splits.protocol import trainings_of
 from vltool.stages import scored_by
 from vltool.structures import TaskPlan
 from vltool.tasks.network import encoder_options
+from vltool.tasks.prepare import PreparedTasks
 from vltool.training.combinations import list_combinations
+from vltool.training.run import check_batches, check_settings, pick_device
 from vltool.training.schedule import JointPlan
 
 TRAINING_STAGES = ("search-layers", "train-joint", "train-combinations")
@@ -57,6 +60,17 @@ def examine_plans(config: RunConfig, findings: Findings) -> Plans:
     return found
 
 
+def examine_batches(config: RunConfig, findings: Findings, plans: Plans, trainings: Collection[PreparedTasks]) -> None:
+    """Batches against the training data, where it is there to be counted."""
+    searched = "search-layers" in plans.trainings and not config.search.preset
+    where = "search.grid" if searched else config.training.plan
+    todo = "Lower that batch_size, or name more training data"
+    for stage, joint in ((stage, joint) for stage, found in plans.trainings.items() for joint in found):
+        for prepared in trainings:
+            with findings.collecting(stage, where, todo=todo):
+                check_batches(prepared, joint, where=where)
+
+
 def _searched(config: RunConfig) -> list[TaskPlan]:
     """The plan of every trial; a preset's own where nothing is searched."""
     tasks = list(config.tasks)
@@ -90,7 +104,6 @@ def _examine_plan_file(config: RunConfig, findings: Findings) -> tuple[TaskPlan,
 
 def _examine_device(config: RunConfig, findings: Findings) -> None:
     from vltool.models.precision import resolve_precision
-    from vltool.training.run import check_settings, pick_device
 
     name = config.training.device
     try:

@@ -17,6 +17,7 @@ from vltool.search.records import TaskRecords
 from vltool.search.strategy import SynchronousHalving, num_kept, shares
 from vltool.search.trials import Trial, make_trial
 from vltool.tasks.network import encoder_options
+from vltool.training.loader import check_batch_size
 from vltool.training.run import RunInputs, run_identity
 from vltool.training.schedule import JointPlan
 
@@ -81,15 +82,10 @@ def _within_budget(
 
 
 def check_data(inputs: RunInputs, trials: dict[str, list[Trial]]) -> None:
-    """Raises ConfigError for a batch that is larger than a task's training data."""
+    """Raises ConfigError for a batch that is larger than a task's training data, DataError where there is none."""
     for task, own in trials.items():
         count = len(inputs.prepared.examples[task]["train"])
-        for trial in own:
-            if trial.cell.plan.batch_size > count:
-                raise ConfigError(
-                    f"search.grid.batch_size (task {task}) holds {trial.cell.plan.batch_size}; legal is 1 to {count}, "
-                    "the task's training examples"
-                )
+        check_batch_size(task, max(t.cell.plan.batch_size for t in own), count, where="search.grid")
 
 
 class TaskSearch:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vltool.errors import DataError
+from vltool.errors import ConfigError, DataError
 from vltool.structures import Batch, Example
 from vltool.tasks.batching import Batching
 from vltool.tasks.task import Task
@@ -26,6 +26,20 @@ from vltool.tasks.task import Task
 PREFETCHED = 3
 WINDOW_PICTURES = 8192  # 1.2 GB of 36 x 2048 features in half precision
 BATCHES_SORTED = 16
+
+
+def check_batch_size(task: str, batch_size: int, num_examples: int, *, where: str = "the plan") -> None:
+    """Raises DataError for a task without training examples, ConfigError for a batch that they do not fill.
+
+    where: what asks for the batch: the file of the plan, or a key of the configuration.
+    """
+    if not num_examples:
+        raise DataError(f"tasks.{task}: no training example is left. See the counts of each source above")
+    if batch_size > num_examples:
+        raise ConfigError(
+            f"{where}: batch_size (task {task}) holds {batch_size}; legal is 1 to {num_examples}, the task's training "
+            f"examples. Lower it, or name more sources in tasks.{task}.train"
+        )
 
 
 class TaskBatches(Iterator[Batch]):
@@ -50,11 +64,10 @@ class TaskBatches(Iterator[Batch]):
         """window_pictures: pictures whose examples are mixed. batches_sorted: batches' worth of examples that are
         sorted by length, at most a quarter of a pass, or every pass would have much the same batches; 1 sorts nothing.
         """
-        if not examples:
-            raise DataError(f"tasks.{task.name}: no training example is left. See the counts of each source above")
+        check_batch_size(task.name, batch_size, len(examples))
         self.task, self.examples, self.batching = task, examples, batching
         task.prepare_training(examples, batching.regions)
-        self.batch_size = min(batch_size, len(examples))
+        self.batch_size = batch_size
         self.window_pictures = window_pictures
         self.batches_sorted = max(1, min(batches_sorted, len(examples) // self.batch_size // 4))
         self.key = (seed, zlib.crc32(task.name.encode()))

@@ -25,7 +25,7 @@ from vltool.models.joint_model import JointModel
 from vltool.models.precision import resolve_precision
 from vltool.splits.trained_ids import TrainedIds
 from vltool.structures import Batch
-from vltool.tasks.prepare import image_ids_of
+from vltool.tasks.prepare import PreparedTasks, image_ids_of
 from vltool.tasks.task import Scores
 from vltool.training import checkpoint
 from vltool.training.compiled import compile_loss
@@ -33,7 +33,7 @@ from vltool.training.identity import checkpoint_facts, differences, run_identity
 from vltool.training.inherit import inherit_weights
 from vltool.training.inputs import RunInputs, pick_device
 from vltool.training.joint import train_jointly
-from vltool.training.loader import TaskBatches
+from vltool.training.loader import TaskBatches, check_batch_size
 from vltool.training.lock import only_process_in
 from vltool.training.memory import explaining_memory
 from vltool.training.meters import dump_meters, load_meters
@@ -66,12 +66,13 @@ def train(
 
     report: called with every line of the log, with {"kind": "update"} after every update, and once with "finished",
     "resumed" or "inherited". stop: asked after every update; when it says yes, the state is saved and Interrupted
-    raised. processes: all of them must call this with the same arguments. Raises StoreError or CheckpointError if the
-    folder belongs to another run, TrainingError if numbers stop being finite or memory runs out, SplitError if test
-    data would steer it.
+    raised. processes: all of them must call this with the same arguments. Raises ConfigError for a batch that is
+    larger than a task's training data, StoreError or CheckpointError if the folder belongs to another run,
+    TrainingError if numbers stop being finite or memory runs out, SplitError if test data would steer it.
     """
     say = report or (lambda line: None)
     check_settings(inputs.config.training)
+    check_batches(inputs.prepared, plan, where=inputs.config.training.plan)
     if inputs.config.training.stop_and_go:
         own = {task.task: inputs.prepared.examples[task.task] for task in plan.tasks}
         check_validation(own, protocol=inputs.config.splits.protocol)
@@ -107,6 +108,12 @@ def check_settings(settings: TrainingConfig) -> None:
     resolve_precision(settings.precision, pick_device(settings.device))
 
 
+def check_batches(prepared: PreparedTasks, plan: JointPlan, *, where: str) -> None:
+    """Raises ConfigError for a batch that is larger than a task's training data, DataError where there is none."""
+    for task in plan.tasks:
+        check_batch_size(task.task, task.batch_size, len(prepared.examples[task.task]["train"]), where=where)
+
+
 class _Training:
     """A training under way. cycle: the first one that is not closed; a checkpoint may lie within it."""
 
@@ -127,7 +134,7 @@ class _Training:
         sizes = {name: len(inputs.prepared.examples[name]["train"]) for name in self.names}
         self.plan = replace(plan, sampling=self.settings.sampling, sizes=sizes, seed=inputs.config.seed)
         self.stop_and_go = StopAndGo(
-            {task.task: max(1, sizes[task.task] // task.batch_size) for task in plan.tasks},
+            {task.task: sizes[task.task] // task.batch_size for task in plan.tasks},
             num_turns=self.plan.updates_before(),
             rules=self.settings.stop_and_go,
         )
