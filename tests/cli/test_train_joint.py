@@ -16,6 +16,7 @@ import torch
 
 from tests.cli.test_commands import says, small_run, small_world, vltool
 from vltool.config import load
+from vltool.engines.launch import launch
 from vltool.pipeline import run_pipeline
 from vltool.training import checkpoint
 
@@ -180,3 +181,33 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_trained(prep
     combined = ["run", *arguments[1:], "--set", "stages=[train-combinations]"]
     says(vltool(*combined), *told)
     assert not (folder.parents[1] / "combinations").exists()
+
+
+def test_processes_that_torchrun_started_share_an_evaluation(prepared: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments, folder = training(prepared, "scored")
+    scores_of(vltool(*arguments, "--precision", "float32", "--json"))
+    command = ["eval", folder / "checkpoint", "--split", "val", "--json"]
+    alone = scores_of(vltool(*command))
+    capfd.readouterr()
+    ended = launch([sys.executable, "-m", "vltool", *map(str, command)], 2)
+    assert ended.code == 0, ended.message
+    together = json.loads(capfd.readouterr().out)
+    for name in UPDATES:
+        assert together[name] == pytest.approx(alone[name])
+    assert together["ignorance"] == alone["ignorance"]
+    assert together["files"] == alone["files"]
+    assert not list((folder / "eval-val").glob("*-parts"))
+
+
+def test_what_one_process_does_is_refused_to_several(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    for command, instead in (("run", "train-joint and eval alone"), ("search-layers", "--jobs N"), ("embed-text", "")):
+        told = f"4 processes were started (WORLD_SIZE), and vltool {command} is the work of one"
+        says(vltool(command, prepared), told, "Start it once, without torchrun", instead)
+    says(
+        vltool("extract-features", prepared.parent, "--out", prepared.parent / "no.lmdb"), "--workers N or --engine ray"
+    )
+    assert not (prepared.parent / "no.lmdb").exists()
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    says(vltool("train-joint", prepared), "WORLD_SIZE is 'two' in the environment; legal is 1 or more")

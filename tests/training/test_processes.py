@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.together import PLAN, STEERED, train_here
-from vltool.engines.launch import launch
+from vltool.engines import meeting
+from vltool.engines.launch import free_port, launch
 from vltool.engines.processes import ALONE, Processes, join
-from vltool.errors import ConfigError
+from vltool.errors import ConfigError, TrainingError
 from vltool.training import checkpoint
 from vltool.training.gradients import add_up_gradients
 from vltool.training.run_log import read_log
@@ -143,3 +145,51 @@ def test_a_process_alone_pays_nothing_and_half_a_launch_is_refused(monkeypatch: 
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigError, match=r"WORLD_SIZE is set, but RANK is not\. Start"), join("cpu"):
         pass
+
+
+def started_as(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
+    usual = {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    for name, value in {**usual, **variables}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "legal"),
+    [
+        ("WORLD_SIZE", "two", "1 or more"),
+        ("WORLD_SIZE", "-1", "1 or more"),
+        ("RANK", "2", "0 to 1"),
+        ("RANK", "first", "0 to 1"),
+        ("MASTER_PORT", "http", "1 to 65535"),
+    ],
+)
+def test_a_place_in_a_group_that_cannot_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, legal: str
+) -> None:
+    started_as(monkeypatch, **{name: value})
+    with pytest.raises(ConfigError, match=rf"^{name} is '{value}' in the environment; legal is {legal}\."), join("cpu"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("rank", "size", "told"),
+    [
+        (0, 2, r"process 1 of 2 did not come within 0\.5 s to process 0 at 127\.0\.0\.1:\d+ \(this is process 0\)"),
+        (0, 4, r"processes 1, 2, 3 of 4 did not come"),
+        (1, 2, r"process 0 of 2 did not come within 0\.5 s .*Start it too, with this MASTER_ADDR"),
+    ],
+)
+def test_a_process_to_which_the_others_do_not_come_says_who_is_missing(
+    monkeypatch: pytest.MonkeyPatch, rank: int, size: int, told: str
+) -> None:
+    monkeypatch.setattr(meeting, "SECONDS_TO_COME", 0.5)
+    started_as(monkeypatch, RANK=rank, WORLD_SIZE=size)
+    with pytest.raises(TrainingError, match=told), join("cpu"):
+        pass
+
+
+def test_a_port_that_is_taken_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        started_as(monkeypatch, MASTER_PORT=taken.getsockname()[1])
+        with pytest.raises(TrainingError, match=r"process 0 of 2 cannot listen .*Name a free MASTER_PORT"), join("cpu"):
+            pass

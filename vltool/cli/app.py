@@ -29,7 +29,7 @@ from vltool.cli import (
     train_joint,
     world,
 )
-from vltool.engines.processes import leave
+from vltool.engines.processes import leave, refuse_group
 from vltool.errors import Interrupted, VltoolError
 
 app = typer.Typer(
@@ -47,13 +47,27 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_TOGETHER = ("train-joint", "eval", "doctor")
+"""What processes that torchrun started may run: they share the first two, and each may look at its own machine."""
+
+_INSTEAD = {
+    "search-layers": "; --jobs N runs several trials at once, --engine ray those of a cluster",
+    "extract-features": "; --workers N or --engine ray describes several pictures at once",
+    "run": "; search.jobs and features.workers run several at once, and train-joint and eval alone may be torchrun's",
+}
+
+
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
     """Options before the command."""
+    name = context.invoked_subcommand
+    if name and name not in _TOGETHER:
+        refuse_group(name, instead=_INSTEAD.get(name, ""))
 
 
 app.command("demo")(demo.command)

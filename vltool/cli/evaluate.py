@@ -35,9 +35,12 @@ def command(
     (of a checkpoint that is not the last one, eval-NAME-SPLIT.json).
 
     The predictions lie beside it, in a folder of that name. Questions whose answers are secret are predicted, for
-    EvalAI. Scoring all pairs of pictures and captions goes on where it was broken off.
+    EvalAI. Scoring all pairs of pictures and captions goes on where it was broken off. Processes that torchrun started
+    share the scoring.
     """
     from vltool.config import from_dict
+    from vltool.engines.processes import join
+    from vltool.errors import ConfigError
     from vltool.evaluation.prediction_files import write_predictions
     from vltool.pipeline import write_json
     from vltool.training import checkpoint as checkpoints
@@ -58,7 +61,9 @@ def command(
         config = replace(config, training=replace(config.training, precision=precision))
     name = "eval" if checkpoint.name == "checkpoint" else f"eval-{checkpoint.name}"
     folder = checkpoint.parent / f"{name}-{split}"
-    with Console() as console:
+    with join(config.training.device) as together, Console(quiet=not together.is_first) as console:
+        if jobs and together.size > 1:
+            raise ConfigError(f"--jobs is for one process, and {together.size} share the scoring. Leave it out")
         inputs = load_inputs(config)
         scored = score_checkpoint(
             inputs,
@@ -68,7 +73,10 @@ def command(
             allow_contaminated=allow_contaminated,
             parts=folder,
             progress=lambda done, total: console.progress("scoring", done, total),
+            processes=together,
         )
+    if not together.is_first:
+        return
     files = {name: write_predictions(item.evaluation, folder, name) for name, item in scored.items()}
     intervals = bootstrap_of(scored, draws=bootstrap, seed=seed)
     record = evaluation_record(checkpoint.parent.name, split, inputs, dict.fromkeys(scored, str(checkpoint)), scored)

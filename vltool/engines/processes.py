@@ -1,7 +1,7 @@
 """Processes that do one job together, each with its number: what they add up, gather and wait for.
 
 `join` reads the variables that `torchrun` (and `launch.py`) sets: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
-MASTER_PORT. Without them a process is alone, and everything here costs nothing.
+MASTER_PORT (`meeting.py`). Without them a process is alone, and everything here costs nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vltool.engines.meeting import group_size, meet, place_of_environment
 from vltool.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 LAUNCHED = "VLTOOL_LAUNCHED"
 """Set by `launch.py` to the descriptor of a pipe that closes when the launching process dies."""
-
-_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 LOST = 70
 """Exit code of a launched process that another one has left alone; the launcher knows the cause and says it."""
@@ -94,8 +93,20 @@ ALONE = Processes()
 
 
 def is_one_of_many() -> bool:
-    """Whether this process was started to work with others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    """Whether this process was started to work with others. Raises ConfigError if WORLD_SIZE is no number."""
+    return group_size() > 1
+
+
+def refuse_group(command: str, *, instead: str) -> None:
+    """Raises ConfigError if this process was started with others, for a command that one process does.
+
+    instead: how several processes help there.
+    """
+    if "RANK" in os.environ and is_one_of_many():
+        raise ConfigError(
+            f"{group_size()} processes were started (WORLD_SIZE), and vltool {command} is the work of one: they would "
+            f"write over each other. Start it once, without torchrun{instead}"
+        )
 
 
 def is_started_by_another() -> bool:
@@ -108,7 +119,8 @@ def join(device: str) -> Iterator[Processes]:
     """The processes started together with this one, until the block ends; ALONE if there are none.
 
     device: of the configuration. Gradients travel by nccl between GPUs, one a process, and by gloo between CPUs.
-    Raises ConfigError if there are too few GPUs. A launched process that others have left ends with code LOST.
+    Raises ConfigError if there are too few GPUs, TrainingError naming who has not come in time. A launched process that
+    others have left ends with code LOST.
     """
     launched = LAUNCHED in os.environ
     if launched:
@@ -118,12 +130,12 @@ def join(device: str) -> Iterator[Processes]:
         return
     import torch.distributed as distributed
 
-    missing = [name for name in _VARIABLES if name not in os.environ]
-    if missing:
-        raise ConfigError(f"WORLD_SIZE is set, but {missing[0]} is not. Start with torchrun, or unset WORLD_SIZE")
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if _take_gpu(device) else "gloo")
+    place = place_of_environment()
+    backend = "cpu:gloo,cuda:nccl" if _take_gpu(device) else "gloo"
+    store = meet(place)
+    distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size)
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size())
+        yield Processes(place.rank, place.size)
     except LostProcess:
         if launched:
             raise SystemExit(LOST) from None
@@ -138,7 +150,7 @@ def leave(code: str | int | None) -> None:
     Nothing is torn down: about once in forty times a thread of torch's process groups is still there when the
     destructors of C++ run, and the process aborts after all its work is done (torch 2.14, gloo).
     """
-    if not is_one_of_many():
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         return
     if isinstance(code, str):
         sys.stderr.write(code + "\n")

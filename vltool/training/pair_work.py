@@ -16,6 +16,7 @@ import torch
 from vltool.config import RunConfig
 from vltool.engines.engine import Engine
 from vltool.engines.local import LocalEngine
+from vltool.evaluation.evaluate import ScorePairs
 from vltool.evaluation.kept_tiles import KeptTiles
 from vltool.evaluation.pair_inputs import PairInputs
 from vltool.evaluation.pair_scorer import PairScorer
@@ -95,6 +96,11 @@ class PairWork:
             device=settings.device,
             precision=settings.precision,
         )
+
+
+def score_share(folder: Path) -> ScorePairs:
+    """A `score_tiles` for one of several processes, which keeps its own tiles in `folder`."""
+    return lambda scorer, progress=None: score_tiles(scorer, kept=KeptTiles.open(folder, scorer), progress=progress)
 
 
 def pair_engine(config: RunConfig) -> Engine | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vltool.engines.processes import ALONE, Processes
 from vltool.errors import ConfigError, SplitError
 from vltool.evaluation.evaluate import Evaluation, Progress
 from vltool.evaluation.kept_tiles import forget
@@ -20,7 +21,7 @@ from vltool.tasks.task import Scores
 from vltool.training import checkpoint
 from vltool.training.checkpoint import Checkpoint
 from vltool.training.inputs import RunInputs, pick_device
-from vltool.training.pair_work import PairWork
+from vltool.training.pair_work import PairWork, score_share
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ def score_checkpoint(
     allow_contaminated: bool = False,
     parts: Path | None = None,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, ScoredTask]:
     """Scores of a checkpoint on `split` of its tasks. Raises SplitError if it was trained on what is scored.
 
     tasks: default all that the protocol of its training lets it be scored on. allow_contaminated: score it all the
     same, and count the pictures; what training (i) or (ii) of the paper is not for stays refused. parts: a folder in
     which scorings of all pairs keep what is done, so that they can be broken off; remove it with `forget_parts` when
-    the scores are written.
+    the scores are written. processes: all of them must call this with the same arguments; each scores its share.
     """
     saved = checkpoint.load(path)
     own = [task["task"] for task in saved.run["plan"]]
@@ -80,15 +82,18 @@ def score_checkpoint(
     found = {}
     for name in chosen:
         task, examples = inputs.prepared.tasks[name], inputs.prepared.examples[name]
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"processes": processes}
         if parts is not None and task.scoring == "all_pairs":
-            work = PairWork(inputs, Path(path), name, examples[split], parts / f"{name}-parts")
-            options["score_pairs"] = work.score
+            kept = parts / f"{name}-parts"
+            if processes.size > 1:
+                options["score_pairs"] = score_share(kept / f"{processes.rank + 1}-of-{processes.size}")
+            else:
+                options["score_pairs"] = PairWork(inputs, Path(path), name, examples[split], kept).score
         evaluation = inputs.evaluate(model, name, split, progress=progress, **options)
         task.check_predictions(split, evaluation.predictions)
         ignorance = task.ignorance(examples[split], examples["train"], batching.row_of)
-        kept = parts and parts / f"{name}-parts"
-        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), inputs.rules(name), kept)
+        place = parts and parts / f"{name}-parts"
+        found[name] = ScoredTask(evaluation, ignorance, len(met[name]), inputs.rules(name), place)
     return found
 
 
