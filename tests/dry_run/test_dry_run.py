@@ -196,6 +196,12 @@ def test_features_of_another_detector_and_pictures_without_any_are_named(run: Pa
     assert none["features.lmdb"] == "no feature store there"
 
 
+def test_what_the_grid_sets_is_said_not_to_be_timed(run: Path) -> None:
+    told = dry(run, "search.tasks={vqa: {set: {encoder.options.width: [16, 32]}}}")["estimate"]["assumptions"]
+    assert any("whatever search.grid.set makes of it" in line for line in told)
+    assert not any("search.grid.set" in line for line in dry(run)["estimate"]["assumptions"])
+
+
 def test_a_device_that_is_not_there_is_said_and_another_is_timed(run: Path) -> None:
     found = dry(run, "training.device=cuda:99", "training.patience=2", code=2)
     assert set(problems(found)) == {"training.device: cuda:99", "training"}

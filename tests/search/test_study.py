@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ import pytest
 
 from tests.search.miniature_search import GRID, Here, search_miniature, searched_config
 from vltool.errors import ConfigError, DataError
-from vltool.search.study import Progress
+from vltool.search import estimate
+from vltool.search.estimate import StepCost
+from vltool.search.grid import Cell
+from vltool.search.study import STUDY_NAME, Progress
 from vltool.search.trials import Job, SearchStopped, TrialResult
 from vltool.training import checkpoint
+from vltool.training.run import RunInputs
 
 QUICK = {"checkpoint_every": 100}
 SMALL = {**GRID, "num_updates": [18], "step_size": [12]}
@@ -167,6 +173,69 @@ def test_a_dry_run_says_how_many_and_how_long_and_leaves_nothing(tmp_path: Path)
     assert found["seconds_estimated"] > 0
     assert said[0] == "12 trials of 2 tasks, 216 updates" and "an update measured: vqa" in said[1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_beside_a_search_changes_nothing_of_it(tmp_path: Path) -> None:
+    config = searched_config(tmp_path, QUICK, grid=SMALL)
+    search_miniature(config, Here(), tasks=["grounding"])
+
+    def everything() -> dict[Path, tuple[int, bytes]]:
+        return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.rglob("*") if p.is_file()}
+
+    before, said = everything(), list[str]()
+    search_miniature(config, Here(), tasks=["grounding"], say=said.append, dry_run=True)
+    assert "3 trials have begun before" in said[0]
+    wider = searched_config(tmp_path, QUICK, grid={**SMALL, "batch_size": [2, 3]})
+    found = search_miniature(wider, Here(), dry_run=True)
+    assert found["trials"] == 12 and everything() == before
+
+
+def test_a_dry_run_beside_a_search_that_was_killed_while_it_wrote_reads_what_was_whole(tmp_path: Path) -> None:
+    config = searched_config(tmp_path, QUICK, grid=SMALL)
+    search_miniature(config, Here(), tasks=["grounding"])
+    path = tmp_path / "search" / STUDY_NAME
+    code = (
+        "import os, sqlite3, sys; own = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "own.execute('pragma cache_size = 1'); own.execute('begin immediate')\n"
+        "own.execute('create table half (text)')\n"
+        "own.executemany('insert into half values (?)', [('x' * 900,)] * 200); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    journal = path.with_name(f"{path.name}-journal")
+    before, said = (path.read_bytes(), journal.read_bytes()), list[str]()
+    search_miniature(config, Here(), tasks=["grounding"], say=said.append, dry_run=True)
+    assert "3 trials have begun before" in said[0]
+    assert (path.read_bytes(), journal.read_bytes()) == before
+
+
+def test_the_estimate_measures_every_network_of_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(inputs: RunInputs, cells: Sequence[Cell], *, num_threads: int) -> StepCost:
+        width = inputs.config.encoder.options["width"]
+        assert all(dict(cell.settings)["encoder.options.width"] == str(width) for cell in cells)
+        measured.append((width, len(cells)))
+        return StepCost(4, 3, width / 1000, 0.0)
+
+    measured: list[tuple[int, int]] = []
+    monkeypatch.setattr(estimate, "measure_steps", measure)
+    rates = {"training.learning_rate": [0.001, 0.0005]}
+    said: list[str] = []
+
+    def dry(widths: list[int]) -> float:
+        own = {"level": [1], "batch_size": [4], "num_updates": [10], "step_size": [4]}
+        grid = {**own, "set": {"encoder.options.width": widths, **rates}}
+        found = search_miniature(
+            searched_config(tmp_path, QUICK, grid=grid), Here(), tasks=["vqa"], say=said.append, dry_run=True
+        )
+        return float(found["seconds_estimated"])
+
+    assert dry([8, 24]) == pytest.approx(2 * 10 * (0.008 + 0.024))
+    assert measured == [(8, 2), (24, 2)]
+    assert "vqa 8 to 24 ms at level 3, by 2 settings of search.grid.set" in said[-1]
+    monkeypatch.setattr(estimate, "MOST_MEASURED", 3)
+    measured.clear()
+    dry([8, 16, 24, 32, 40])
+    assert [width for width, _ in measured] == [8, 24, 40]
+    assert "by 3 settings of search.grid.set, the other 2 taken as the dearest" in said[-1]
 
 
 def test_the_best_so_far_and_the_time_left_are_shown(tmp_path: Path) -> None:

@@ -179,6 +179,12 @@ def _what_was_measured(config: RunConfig, updates: dict[TaskPlan, UpdateCost]) -
         f"{1000 * cost.seconds_per_score:.2f} ms a score"
         for plan, cost in updates.items()
     ]
+    search = config.search
+    if "search-layers" in config.stages and any(grid.set for grid in (search.grid, *search.tasks.values())):
+        lines.append(
+            "trials were timed with the run's own network, whatever search.grid.set makes of it: vltool search-layers "
+            "--dry-run times each"
+        )
     load, cores = os.getloadavg()[0], num_cores()
     if updates and load > 1.5 * cores:
         lines.append(

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -135,10 +139,38 @@ def open_study(path: Path, name: str, pruner: SynchronousHalving | None) -> optu
             pruner=pruner or optuna.pruners.NopPruner(),
         )
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as the state of a search ({type(error).__name__}). Remove it and search again: "
-            "trainings that have finished are not repeated"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def copy_of_study(path: Path) -> Iterator[Path]:
+    """A copy of a study's file, to look at and to change: the file itself stays as it is, or stays away.
+
+    Raises DataError for another kind of file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        if not path.exists():
+            yield copy
+            return
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as own:
+                with closing(sqlite3.connect(copy)) as other:
+                    own.backup(other)
+        except sqlite3.OperationalError:  # a killed search has left its journal: nobody writes now
+            for file in (path, path.with_name(f"{path.name}-journal"), path.with_name(f"{path.name}-wal")):
+                if file.exists():
+                    shutil.copy(file, Path(folder) / file.name)
+        except sqlite3.DatabaseError as error:
+            raise _unreadable(path, error) from error
+        yield copy
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: cannot be read as the state of a search ({type(error).__name__}). Remove it and search again: "
+        "trainings that have finished are not repeated"
+    )
 
 
 def values_of(trial: Trial) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from vltool.config import RunConfig, dump
 from vltool.engines.engine import Done, Engine
 from vltool.errors import VltoolError
 from vltool.search.choice import cell_scores, choose
-from vltool.search.estimate import StepCost, measure_steps, readable
+from vltool.search.estimate import TaskCosts, measure_task, readable
 from vltool.search.plan import save_plan
+from vltool.search.records import copy_of_study
 from vltool.search.table import trial_rows, write_trials
 from vltool.search.task_search import Due, TaskSearch, check_data, list_trials
 from vltool.search.trials import Job, SearchStopped, Trial, TrialResult, run_job
@@ -58,12 +60,12 @@ def search(
     check_data(inputs, trials)
     searches = [TaskSearch(task, own, config) for task, own in trials.items()]
     engine, places, threads = (engine, 1, 1) if engine else make_engine(config)
-    costs = {own.task: measure_steps(inputs, own.cells, num_threads=threads) for own in searches}
-    folder = config.out_dir / "search"
-    if not dry_run or (folder / STUDY_NAME).exists():
+    costs = {own.task: measure_task(inputs, own.cells, num_threads=threads) for own in searches}
+    path = config.out_dir / "search" / STUDY_NAME
+    with copy_of_study(path) if dry_run else nullcontext(path) as place:
         for own in searches:
-            own.open(inputs, folder / STUDY_NAME)
-    counts = _announce(searches, costs, places, config, say)
+            own.open(inputs, place)
+        counts = _announce(searches, costs, places, config, say)
     if dry_run:
         return {**counts, "outputs": []}
     bug = _run(searches, costs, engine, places, config, say, show)
@@ -97,7 +99,7 @@ def make_engine(config: RunConfig) -> tuple[Engine, int, int]:
 
 
 def _announce(
-    searches: Sequence[TaskSearch], costs: dict[str, StepCost], places: int, config: RunConfig, say: Say
+    searches: Sequence[TaskSearch], costs: dict[str, TaskCosts], places: int, config: RunConfig, say: Say
 ) -> dict[str, Any]:
     """Say how many trials there are and how long they take, and give it."""
     total = sum(own.seconds(costs[own.task]) for own in searches)
@@ -106,12 +108,12 @@ def _announce(
         "trials": sum(len(own.trials) for own in searches),
         "updates": sum(own.num_updates() for own in searches),
         "seconds_estimated": max(0.0, left) / places,
-        "seconds_per_update": {task: cost.seconds for task, cost in costs.items()},
+        "seconds_per_update": {task: cost.dearest.seconds for task, cost in costs.items()},
     }
     known = sum(
         own.records is not None and own.records.result(t, 0) is not None for own in searches for t in own.trials
     )
-    steps = ", ".join(f"{task} {1000 * cost.seconds:.0f} ms at level {cost.level}" for task, cost in costs.items())
+    steps = ", ".join(f"{task} {cost.told()}" for task, cost in costs.items())
     rungs = " → ".join(f"{100 * share:.0f} %" for share in searches[0].shares)
     say(
         f"{counts['trials']} trials of {len(searches)} tasks, {counts['updates']:,} updates"
@@ -127,7 +129,7 @@ def _announce(
 
 def _run(
     searches: Sequence[TaskSearch],
-    costs: dict[str, StepCost],
+    costs: dict[str, TaskCosts],
     engine: Engine,
     places: int,
     config: RunConfig,
@@ -147,7 +149,7 @@ def _run(
         if hours:  # whatever is left undone should be anything
             random.Random(config.seed).shuffle(made)
             return made
-        return sorted(made, key=lambda job: -costs[job.trial.task].trial_seconds(job.plan))
+        return sorted(made, key=lambda job: -costs[job.trial.task].of(job.trial.cell).trial_seconds(job.plan))
 
     known = sum(own.seconds_done(costs[own.task]) for own in searches)
     waiting = deque(jobs_of([due for own in searches for due in own.due()]))
@@ -191,7 +193,7 @@ def _told(result: TrialResult) -> str:
 
 
 def _progress(
-    searches: Sequence[TaskSearch], costs: dict[str, StepCost], known: float, elapsed: float, places: int
+    searches: Sequence[TaskSearch], costs: dict[str, TaskCosts], known: float, elapsed: float, places: int
 ) -> Progress:
     best, done = [], 0
     for own in searches:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vltool.config import RunConfig
 from vltool.errors import ConfigError
-from vltool.search.estimate import StepCost
+from vltool.search.estimate import TaskCosts
 from vltool.search.grid import Cell, at_share, task_grid
 from vltool.search.records import TaskRecords
 from vltool.search.strategy import SynchronousHalving, num_kept, shares
@@ -160,14 +160,19 @@ class TaskSearch:
         mean = sum(cell.plan.num_updates for cell in self.cells) / len(self.cells)
         return round(sum(count * self.part(rung) * mean for rung, count in enumerate(self.counts())))
 
-    def seconds(self, cost: StepCost) -> float:
+    def seconds(self, costs: TaskCosts) -> float:
         """Predicted seconds of the whole search in one process."""
         return sum(
-            count * sum(cost.trial_seconds(cell.plan, self.part(rung)) for cell in self.cells) / len(self.cells)
+            count
+            * sum(costs.of(cell).trial_seconds(cell.plan, self.part(rung)) for cell in self.cells)
+            / len(self.cells)
             for rung, count in enumerate(self.counts())
         )
 
-    def seconds_done(self, cost: StepCost) -> float:
+    def seconds_done(self, costs: TaskCosts) -> float:
         """Predicted seconds of what is known already."""
         assert self.records is not None
-        return sum(cost.trial_seconds(found.trial.cell.plan, self.part(found.rung)) for found in self.records.results())
+        return sum(
+            costs.of(found.trial.cell).trial_seconds(found.trial.cell.plan, self.part(found.rung))
+            for found in self.records.results()
+        )
