@@ -20,6 +20,8 @@ from vltool.training.schedule import JointPlan
 
 VQA = JointPlan((TaskPlan("vqa", 2, 6, 6, 8),), cycle_updates=6)
 GROUNDING = JointPlan((TaskPlan("grounding", 1, 3, 4, 8),), cycle_updates=3)
+ONE = JointPlan((TaskPlan("grounding", 1, 3, 1, 8),), cycle_updates=3)
+"""For a training of one example."""
 
 
 def inputs(out: Path, **training: object) -> RunInputs:
@@ -36,9 +38,9 @@ def only_train(run: RunInputs, task: str, count: int) -> RunInputs:
 def test_ids_are_inherited_through_two_trainings(tmp_path: Path) -> None:
     train(inputs(tmp_path), VQA, tmp_path / "first")
     first = str(tmp_path / "first" / "checkpoint")
-    train(only_train(inputs(tmp_path, init_from=first), "grounding", 1), GROUNDING, tmp_path / "second")
+    train(only_train(inputs(tmp_path, init_from=first), "grounding", 1), ONE, tmp_path / "second")
     second = str(tmp_path / "second" / "checkpoint")
-    train(only_train(inputs(tmp_path, init_from=second), "grounding", 1), GROUNDING, tmp_path / "third")
+    train(only_train(inputs(tmp_path, init_from=second), "grounding", 1), ONE, tmp_path / "third")
     found = TrainedIds.from_json(checkpoint.load(tmp_path / "third" / "checkpoint").run["trained_ids"])
     assert found.by_task["vqa"] == {f"file:{n:02}" for n in range(8)}
     assert found.by_task["grounding"] == {"file:00"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -150,6 +151,62 @@ def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
         checkpoint.load(folder).load_model(torch.nn.Linear(1, 1))
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of which three of five cycles are trained."""
+    out = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(Stopped):
+        train(inputs(out, evaluate_every=1), PLAN, out / "run", report=stop_after(2))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"cycle": -5}, r"'cycle': Input should be greater than or equal to 0 \(found -5\)"),
+        ({"cycle": "three"}, r"'cycle': Input should be a valid integer \(found 'three'\)"),
+        ({"cycle": 99}, "cycle 99 of 5 and the turns of stop_and_go"),
+        ({"cycle": 1}, r"cycle 1 of 5 and the turns of stop_and_go \(18 of 30\) do not fit"),
+        ({"num_updates": None}, "'num_updates': Input should be a valid integer"),
+        ({"standing": [1]}, "'standing'"),
+        ({"standing": {"foo": 1}}, "'standing.foo': Unexpected keyword argument"),
+        ({"standing": {"best": {"best": {"update": 3}}}}, "'standing.best.best': must hold update and score"),
+        ({"standing": {"latest_update": "x"}}, "'standing.latest_update'"),
+        ({"meters": {"vqa": {"losses": "none"}}}, "'meters.vqa.losses'"),
+        ({"stop_and_go": {"paces": {}}}, "'stop_and_go.num_resets'"),
+        (
+            {"stop_and_go": {"paces": {"vqa": {"turns": 1, "made": 3}}, "num_resets": 0}},
+            "'stop_and_go.paces.vqa': made",
+        ),
+        ({"stop_and_go": {"paces": {}, "num_resets": 0}}, r"turns of stop_and_go \(0 of 30\) do not fit"),
+        ({"plan": []}, "'plan': List should have at least 1 item"),
+        ({"plan": [{"task": "vqa"}]}, "'plan.0.level'"),
+        ({"identity": 3}, "'identity': Input should be a valid dictionary"),
+        ({"processes": 0}, "'processes'"),
+        ({"seconds": -1}, "'seconds'"),
+        ({"config": "x"}, "'config': Input should be a valid dictionary"),
+    ],
+)
+def test_a_value_of_a_checkpoint_changed_by_hand_is_named_with_its_file(
+    stopped: Path, change: dict[str, Any], told: str
+) -> None:
+    path = stopped / "run" / "checkpoint" / "run.json"
+    whole = path.read_text()
+    path.write_text(json.dumps({**json.loads(whole), **change}))
+    try:
+        with pytest.raises(CheckpointError, match=rf"checkpoint/run\.json: .*{told}.*Take another checkpoint"):
+            train(inputs(stopped, evaluate_every=1), PLAN, stopped / "run")
+    finally:
+        path.write_text(whole)
+
+
+def test_damaged_ids_of_a_checkpoint_are_named_with_their_file(stopped: Path) -> None:
+    saved = checkpoint.load(stopped / "run" / "checkpoint")
+    saved.run["trained_ids"] = {"kind": "trained_ids", "tasks": 3}
+    with pytest.raises(CheckpointError, match=r"run\.json: trained_ids: damaged: .*Take another checkpoint"):
+        saved.trained_ids()
+
+
 def test_a_save_killed_between_its_two_steps_is_recovered(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train(inputs(tmp_path), PLAN, tmp_path / "run", report=stop_after(0))
@@ -169,6 +226,21 @@ def test_a_training_whose_last_checkpoint_is_removed_goes_on_from_the_one_before
     assert (lines[0]["kind"], lines[0]["update"]) == ("resumed", 24)
     assert again.val == first.val
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path / "run").items())
+
+
+def test_files_of_a_checkpoint_obey_the_umask(tmp_path: Path) -> None:
+    network = torch.nn.Linear(3, 3)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    for umask, mode in ((0o022, 0o644), (0o027, 0o640)):
+        before = os.umask(umask)
+        try:
+            checkpoint.save(tmp_path / "checkpoint", network, {"cycle": 0, "num_updates": 1}, optimizer=optimizer)
+        finally:
+            os.umask(before)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "checkpoint").iterdir()}
+        assert modes == dict.fromkeys(("model.safetensors", "optimizer.safetensors", "run.json"), mode)
 
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path: Path) -> None:

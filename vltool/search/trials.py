@@ -14,7 +14,7 @@ from typing import Any
 
 from vltool.config import RunConfig
 from vltool.errors import TrainingError, VltoolError
-from vltool.json_files import read_json, write_json
+from vltool.json_files import write_json
 from vltool.search.grid import Cell, at_share, with_settings
 from vltool.structures import TaskPlan
 from vltool.tasks.task import Scores
@@ -132,7 +132,7 @@ def go_on(inputs: RunInputs, plan: JointPlan, folder: Path) -> Scores | None:
     checkpoint.recover(path.parent)
     if not path.exists():
         return None
-    run = read_json(path, next_step=f"Remove {folder} and search again")
+    run = checkpoint.load(path.parent).run
     wanted = json.loads(json.dumps(run_identity(inputs, plan)))
     found = run.get("identity", {})
     if found == wanted or _but_length(found) != _but_length(wanted):

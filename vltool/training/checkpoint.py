@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from vltool.errors import CheckpointError
 from vltool.splits.trained_ids import TrainedIds
+from vltool.training.saved_run import check_saved_run
 
 FORMAT = 1
 _FILES = ("model.safetensors", "run.json")
 _FACTS = ("config", "plan", "trained_ids", "cycle", "num_updates")
-_OTHER = "Take another checkpoint. A training goes on without a damaged one: remove that folder"
+OTHER = "Take another checkpoint. A training goes on without a damaged one: remove that folder"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ class Checkpoint:
 
     def trained_ids(self) -> TrainedIds:
         """The pictures that trained it. Raises CheckpointError unless it says so of every task that it has."""
-        found = TrainedIds.from_json(self.run["trained_ids"])
+        try:
+            found = TrainedIds.from_json(self.run["trained_ids"])
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path / 'run.json'}: {error}. {OTHER}") from error
         silent = [task["task"] for task in self.run["plan"] if not found.by_task.get(task["task"])]
         if silent:
             raise CheckpointError(
@@ -177,18 +181,21 @@ def load(folder: Path | str) -> Checkpoint:
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{folder / 'run.json'}: not JSON: {error}. {_OTHER}") from error
+        raise CheckpointError(f"{folder / 'run.json'}: not JSON: {error}. {OTHER}") from error
     if not isinstance(run, dict) or "format" not in run:
-        raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. {_OTHER}")
+        raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. {OTHER}")
     if run["format"] != FORMAT:
         raise CheckpointError(f"{folder}: format {run['format']!r}, this version reads format {FORMAT}. Train again")
     lacking = [name for name in _FACTS if name not in run]
     if lacking:
-        raise CheckpointError(f"{folder / 'run.json'}: has no {' and no '.join(lacking)}. {_OTHER}")
+        raise CheckpointError(f"{folder / 'run.json'}: has no {' and no '.join(lacking)}. {OTHER}")
+    check_saved_run(run, folder / "run.json", next_step=OTHER)
     return Checkpoint(folder, run)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    path.touch()
+    mode = path.stat().st_mode  # as the umask has it; safetensors lets its owner alone read what it writes
     try:
         save_file({name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:  # which is how it tells of a full disk
@@ -197,13 +204,14 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             f"{path}: cannot be written: {error}. Make room and run the same command again; the checkpoint before "
             "this one is kept"
         ) from error
+    path.chmod(mode)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}. {_OTHER}") from error
+        raise CheckpointError(f"{path}: cannot be read: {error}. {OTHER}") from error
 
 
 def _flush(path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import ConfigDict
+
 from vltool.training.update import Step
 
 
@@ -19,6 +21,8 @@ class Meter:
     num_examples: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     def take(self, step: Step, *, num_examples: int, seconds: float, waited: float) -> None:
         self.losses.append(step.loss)

@@ -371,6 +371,7 @@ class _Training:
             done = {name: self.plan.updates_of(name, before_cycle=self.cycle, skip=skip) for name in self.names}
             self.stop_and_go.paces = {name: TaskPace(count, count) for name, count in done.items()}
         self.updater.num_turns = sum(pace.turns for pace in self.stop_and_go.paces.values())
+        self._check_place(saved.path)
         self.standing = Standing(**run.get("standing", {}))
         self.meters = load_meters(run.get("meters", {}), self.names)
         self.updater.scaler.load_state_dict(run.get("scaler", {}))
@@ -378,6 +379,16 @@ class _Training:
         before = int(run.get("processes", 1))
         line = {"kind": "resumed", "cycle": self.cycle, "update": self.updater.num_updates}
         self.say(line | ({"processes_before": before} if before != self.processes.size else {}))
+
+    def _check_place(self, path: Path) -> None:
+        """Raises CheckpointError where cycle and turns contradict each other or the plan, as after a change by hand."""
+        turns, cycles = self.updater.num_turns, self.plan.num_cycles
+        first, end = (self.plan.updates_before(cycle) for cycle in (self.cycle, min(self.cycle + 1, cycles)))
+        if self.cycle > cycles or not first <= turns <= end or set(self.stop_and_go.paces) != set(self.names):
+            raise CheckpointError(
+                f"{path / 'run.json'}: cycle {self.cycle} of {cycles} and the turns of stop_and_go ({turns} of "
+                f"{self.plan.updates_before()}) do not fit each other and the plan. {checkpoint.OTHER}"
+            )
 
     def _open_log(self) -> RunLog | None:
         """The log without what a stopped run wrote after the checkpoint: later cycles, and scores it does not know."""

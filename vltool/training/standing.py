@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import ConfigDict
+
 from vltool.tasks.task import Scores
 
 TOGETHER = "best"
@@ -30,6 +32,8 @@ class Standing:
     latest_update: int = -1
     latest: dict[str, Scores] = field(default_factory=dict)
     num_worse: int = 0
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     def take(
         self, update: int, scores: Mapping[str, Scores], main_metrics: Mapping[str, str], *, patient: bool = True

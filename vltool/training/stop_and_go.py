@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import ConfigDict
+
 from vltool.errors import SplitError
 from vltool.structures import Example
 from vltool.tasks.prepare import image_ids_of
@@ -29,6 +31,8 @@ class Plateau:
     num_bad: int = 0
     cooldown: int = 0
     is_at_rest: bool = False
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     def take(self, score: float, rules: StopAndGoConfig) -> None:
         """Take the next validation score."""
@@ -58,6 +62,8 @@ class TaskPace:
     made: int = 0
     passes: int = 0
     plateau: Plateau = field(default_factory=Plateau)
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 class StopAndGo:
