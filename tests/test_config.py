@@ -158,6 +158,7 @@ def test_out_may_lie_below_data() -> None:
         (("training", "decay"), float("inf")),
         (("training", "checkpoint_every"), 0),
         (("search", "jobs"), -1),
+        (("combinations", "jobs"), -1),
         (("text", "min_count"), 0),
         (("text", "answer_threshold"), -1),
         (("features", "score_threshold"), 20),

@@ -93,7 +93,7 @@ class CombinationsConfig:
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    jobs: int = 0
+    jobs: Count = 0
     train: tuple[CombinationKind, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -215,6 +215,8 @@ def test_unknown_tasks_of_an_option_are_refused_with_the_known_ones(tmp_path: Pa
     path = small_run(tmp_path, small_world)
     for command in (("search-layers", path, "--task", "foo"), ("train-joint", path, "--tasks", "foo")):
         says(vltool(*command), "unknown task 'foo'; the run has caption_retrieval")
+    for tasks in (",", "vqa,", " "):
+        says(vltool("train-joint", path, "--tasks", tasks), f"--tasks {tasks!r} holds an empty name")
 
 
 def test_a_place_that_cannot_be_written_is_a_message(tmp_path: Path, small_world: Path) -> None:

@@ -39,7 +39,11 @@ def command(
     from vltool.errors import ConfigError
     from vltool.stages import train_joint
 
-    chosen = [name.strip() for name in tasks.split(",") if name.strip()] or None
+    chosen = [name.strip() for name in tasks.split(",")] if tasks else None
+    if chosen and not all(chosen):
+        raise ConfigError(
+            f"--tasks {tasks!r} holds an empty name. Name tasks with commas between them, or leave it out"
+        )
     settings = {"splits.protocol": protocol, "training.precision": precision}
     values = [*(overrides or []), *(f"{key}={value}" for key, value in settings.items() if value)]
     device = load(config, values).training.device
