@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,30 @@ QUOTATIONS, VILBERT_QUOTATIONS = (
 )
 
 
+def not_in(file: str, quotation: str) -> list[str]:
+    """The parts of a quotation that do not stand in a file as they are, line after line; `# …` is between parts."""
+    text = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    parts = [part.strip("\n") for part in re.split(r"^\s*# …\n", textwrap.dedent(quotation), flags=re.MULTILINE)]
+
+    def stands(part: str) -> bool:
+        lines = part.splitlines()
+        found = (text[start : start + len(lines)] for start in range(len(text)))
+        return bool(lines) and any(textwrap.dedent("\n".join(own)).splitlines() == lines for own in found)
+
+    return [part for part in parts if not stands(textwrap.dedent(part))]
+
+
 @pytest.mark.parametrize(("file", "quotation"), QUOTATIONS + VILBERT_QUOTATIONS)
-def test_quoted_lines_are_in_the_file(file: str, quotation: str) -> None:
-    lines = {line.strip() for line in (ROOT / file).read_text(encoding="utf-8").splitlines()}
-    assert [line.strip() for line in quotation.splitlines() if line.strip() not in lines] == []
+def test_quoted_lines_stand_in_the_file_one_after_the_other(file: str, quotation: str) -> None:
+    assert not_in(file, quotation) == []
+
+
+def test_a_quotation_whose_lines_stand_apart_or_are_indented_otherwise_is_found_out() -> None:
+    file, quotation = next((file, text) for file, text in QUOTATIONS if text.count("\n") > 2 and "…" not in text)
+    first, second, *rest = quotation.splitlines()
+    assert not_in(file, quotation) == []
+    for wrong in ([second, first, *rest], [first, *rest], [first, f"    {second}", *rest], [first, second, "", *rest]):
+        assert not_in(file, "\n".join(wrong) + "\n")
 
 
 def test_every_equation_and_block_is_set_beside_code() -> None:
