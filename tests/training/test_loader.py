@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.miniature import miniature_model
+from vltool.engines.processes import Processes
 from vltool.errors import ConfigError
 from vltool.structures import Batch
 from vltool.training.loader import TaskBatches
+from vltool.training.parts import part_of
 
 
 @pytest.fixture
@@ -21,9 +25,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def batches(pool: ThreadPoolExecutor, name: str = "vqa", **options: int) -> TaskBatches:
+def batches(pool: ThreadPoolExecutor, name: str = "vqa", **options: Any) -> TaskBatches:
     _, prepared, batching = miniature_model()
-    chosen = {"batch_size": 4, "seed": 0, **options}
+    chosen: dict[str, Any] = {"batch_size": 4, "seed": 0, **options}
     return TaskBatches(prepared.tasks[name], prepared.examples[name]["train"], batching, pool=pool, **chosen)
 
 
@@ -86,3 +90,32 @@ def test_a_batch_that_the_examples_do_not_fill_is_refused(pool: ThreadPoolExecut
         ConfigError, match=r"batch_size \(task vqa\) holds 25; legal is 1 to 24, .* sources in tasks\.vqa"
     ):
         batches(pool, batch_size=25)
+
+
+@pytest.mark.parametrize("name", ["vqa", "caption_retrieval", "grounding", "masked_words", "alignment"])
+@pytest.mark.parametrize(("size", "accumulate"), [(2, 1), (3, 1), (2, 2)])
+def test_the_slice_of_a_process_is_that_of_the_whole_batch_bit_for_bit(
+    pool: ThreadPoolExecutor, name: str, size: int, accumulate: int
+) -> None:
+    """Seven examples are not divided evenly; negatives come from the whole batch."""
+    for number in range(3):
+        whole = batches(pool, name, batch_size=7).build(number)
+        for rank in range(size):
+            own = batches(pool, name, batch_size=7, processes=Processes(rank, size)).build(number)
+            assert own.example_ids == whole.example_ids and own.image_ids == whole.image_ids
+            assert torch.equal(own.rows, whole.rows) and torch.equal(own.region_mask, whole.region_mask)
+            for place in range(rank * accumulate, (rank + 1) * accumulate):
+                one, other = (part_of(batch, place, size * accumulate) for batch in (own, whole))
+                assert one is not None and other is not None
+                for field in ("regions", "region_mask", "boxes", "tokens", "token_mask", "rows"):
+                    assert torch.equal(getattr(one, field), getattr(other, field)), field
+                for mine, theirs in ((one.inputs, other.inputs), (one.targets, other.targets)):
+                    assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+def test_features_of_the_others_pictures_are_left_unread(pool: ThreadPoolExecutor) -> None:
+    own = batches(pool, batch_size=6, processes=Processes(1, 2)).build(0)
+    part = part_of(own, 1, 2)
+    assert part is not None
+    filled = {image_id for image_id, regions in zip(own.image_ids, own.regions, strict=True) if regions.any()}
+    assert filled == set(part.image_ids) < set(own.image_ids)

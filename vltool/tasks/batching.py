@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -75,14 +75,18 @@ class Batching:
         """A batch of `examples` to be scored, and the first row of each."""
         return self._build(task, examples, self.regions.get, None)
 
-    def training_batch(self, task: Task[Any], examples: Sequence[Example], generator: np.random.Generator) -> Batch:
+    def training_batch(
+        self, task: Task[Any], examples: Sequence[Example], generator: np.random.Generator, *, own: range | None = None
+    ) -> Batch:
         """A batch of `examples` to learn from; generator: for negatives.
 
-        Features are copied once, from the store to where the batch holds them, in the store's number format.
+        Features are copied once, from the store to where the batch holds them, in the store's number format. own: the
+        examples that will be computed from this batch, where others compute the rest: pictures of theirs alone keep
+        zeros for features, unless the task disguises batches. All else is as in the whole batch.
         """
         with self.regions.views() as view:
             find = self.regions.get if task.reads_classes else view
-            return self._build(task, examples, find, generator)[0]
+            return self._build(task, examples, find, generator, own if _keeps_batches(task) else None)[0]
 
     def lengths(self, examples: Sequence[Example]) -> np.ndarray:
         """(B,) how long each example is: the words and regions of its longest row together."""
@@ -103,6 +107,7 @@ class Batching:
         examples: Sequence[Example],
         find: Callable[[ImageId], RegionFeatures],
         generator: np.random.Generator | None,
+        own_examples: range | None = None,
     ) -> tuple[Batch, list[RowView]]:
         given = [task.given_boxes(example, training=generator is not None) for example in examples]
         further = [] if generator is None else task.further_rows(examples, generator)
@@ -123,7 +128,8 @@ class Batching:
         if further:
             rows = np.concatenate([rows, _numbers(more, pictures, sentences)], axis=1)
         inputs, targets = task.tensors(examples, views, rows.shape[1])
-        regions, region_mask, boxes = pad_regions(held)
+        copied = None if own_examples is None else set(rows[own_examples.start : own_examples.stop, :, 0].flat)
+        regions, region_mask, boxes = pad_regions(held, copied=copied)
         tokens, token_mask = self.sentences(sentences, task=task.name)
         batch = Batch(
             regions=regions,
@@ -191,8 +197,18 @@ def _numbers(rows: Sequence[Sequence[_Row]], pictures: _Places, sentences: _Plac
     ).reshape(len(rows), -1, 2)
 
 
-def pad_regions(held: Sequence[RegionFeatures]) -> tuple[Tensor, Tensor, Tensor]:
-    """regions (U, R, D) in the store's own precision, region_mask (U, R), boxes (U, R, 5), R the largest number."""
+def _keeps_batches(task: Task[Any]) -> bool:
+    """Whether a batch of a task reaches the encoder as it was read."""
+    return type(task).disguise is Task.disguise
+
+
+def pad_regions(
+    held: Sequence[RegionFeatures], *, copied: Collection[int] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """regions (U, R, D) in the store's own precision, region_mask (U, R), boxes (U, R, 5), R the largest number.
+
+    copied: the places of those whose features are copied; the others' stay 0, and take neither reading nor memory.
+    """
     most = max(features.num_regions for features in held)
     dim = held[0].features.shape[1]
     dtype = held[0].features.dtype
@@ -206,7 +222,8 @@ def pad_regions(held: Sequence[RegionFeatures]) -> tuple[Tensor, Tensor, Tensor]
                 "they come from different detectors. Extract them with one detector"
             )
         count = features.num_regions
-        regions[k, :count] = features.features
+        if copied is None or k in copied:
+            regions[k, :count] = features.features
         mask[k, :count] = True
         boxes[k, :count] = relative_boxes(features)
     return torch.from_numpy(regions), torch.from_numpy(mask), torch.from_numpy(boxes)

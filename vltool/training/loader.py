@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from vltool.engines.processes import ALONE, Processes
 from vltool.errors import ConfigError, DataError
 from vltool.structures import Batch, Example
 from vltool.tasks.batching import Batching
@@ -60,9 +61,11 @@ class TaskBatches(Iterator[Batch]):
         pool: ThreadPoolExecutor,
         window_pictures: int = WINDOW_PICTURES,
         batches_sorted: int = BATCHES_SORTED,
+        processes: Processes = ALONE,
     ):
         """window_pictures: pictures whose examples are mixed. batches_sorted: batches' worth of examples that are
         sorted by length, at most a quarter of a pass, or every pass would have much the same batches; 1 sorts nothing.
+        processes: those that share each batch; the features of the others' examples are not read.
         """
         check_batch_size(task.name, batch_size, len(examples))
         self.task, self.examples, self.batching = task, examples, batching
@@ -71,7 +74,7 @@ class TaskBatches(Iterator[Batch]):
         self.window_pictures = window_pictures
         self.batches_sorted = max(1, min(batches_sorted, len(examples) // self.batch_size // 4))
         self.key = (seed, zlib.crc32(task.name.encode()))
-        self.pool = pool
+        self.pool, self.processes = pool, processes
         self.waited = 0.0
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
         self._sorted: tuple[tuple[int, int], list[np.ndarray]] = ((-1, -1), [])
@@ -89,7 +92,8 @@ class TaskBatches(Iterator[Batch]):
 
     def build(self, number: int) -> Batch:
         """Batch `number`, with its own generator for in-batch negatives."""
-        return self.batching.training_batch(self.task, self.choose(number), self._generator(1, number))
+        own = self.processes.share_of(self.batch_size) if self.processes.size > 1 else None
+        return self.batching.training_batch(self.task, self.choose(number), self._generator(1, number), own=own)
 
     def choose(self, number: int) -> list[Example]:
         """The examples of batch `number`; a pass drops what does not fill a batch."""

@@ -207,6 +207,7 @@ class _Training:
             seed=self.inputs.config.seed,
             start=self.stop_and_go.paces[name].made,
             pool=pool,
+            processes=self.processes,
         )
 
     def _takes_turn(self, name: str) -> bool:
