@@ -20,7 +20,8 @@ from vltool.errors import ConfigError
 from vltool.json_files import write_json
 from vltool.provenance import git_commit, versions
 from vltool.remote_files import exists
-from vltool.stages import STAGES, Listener, check_run
+from vltool.stages.stage import Listener
+from vltool.stages.table import STAGES, check_run
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import pandas as pd
 from vltool.cli.console import Console
 from vltool.config import load
 from vltool.pipeline import run_pipeline
-from vltool.stages import search_layers
+from vltool.stages.learning import search_layers
 
 WORLD = Path(__file__).parents[2] / "vltool" / "world" / "demo.yaml"
 SMALLER = [

@@ -17,7 +17,7 @@ from vltool.datasets.coco_instances import read as read_instances
 from vltool.errors import DataError, StoreError
 from vltool.features.header import make_header
 from vltool.features.store import RegionStore
-from vltool.stages import embed_text, extract_features
+from vltool.stages.data import embed_text, extract_features
 from vltool.tasks.prepare import prepare_tasks
 from vltool.training.inputs import load_inputs, open_given
 from vltool.world.files import write_world

@@ -20,7 +20,7 @@ from tests.miniature import Pictures, miniature_config, miniature_corpus, miniat
 from vltool.config import RunConfig
 from vltool.errors import CheckpointError, ConfigError, SplitError, TrainingError
 from vltool.json_files import write_json
-from vltool.stages import train_joint
+from vltool.stages.learning import train_joint
 from vltool.structures import TaskPlan
 from vltool.tasks.prepare import PreparedTasks
 from vltool.training import checkpoint
@@ -342,7 +342,7 @@ def test_of_the_papers_trainings_the_second_is_examined_before_the_first_runs(
 
     trained: list[str] = []
     monkeypatch.setattr("vltool.tasks.prepare.prepare_tasks", prepare)
-    monkeypatch.setattr("vltool.stages._train", lambda config, *_: trained.append(config.splits.protocol))
+    monkeypatch.setattr("vltool.stages.learning._train", lambda config, *_: trained.append(config.splits.protocol))
     config = miniature_config(str(tmp_path))
     config = replace(config, splits=replace(config.splits, protocol="paper"))
     plan = [{"task": "vqa", "level": 1, "num_updates": 6, "batch_size": 6, "step_size": 6}]

@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Search per task on that task alone; writes one plan file and a table of trials."""
     from vltool.pipeline import forget_stage
-    from vltool.stages import search_layers
+    from vltool.stages.learning import search_layers
 
     def search_some(run: Any, console: Any) -> dict[str, Any]:
         if not dry_run:

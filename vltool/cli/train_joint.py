@@ -37,7 +37,7 @@ def command(
     from vltool.config import load
     from vltool.engines.processes import is_started_by_another, join
     from vltool.errors import ConfigError
-    from vltool.stages import train_joint
+    from vltool.stages.learning import train_joint
 
     chosen = [name.strip() for name in tasks.split(",")] if tasks else None
     if chosen and not all(chosen):

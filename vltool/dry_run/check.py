@@ -25,7 +25,7 @@ from vltool.dry_run.text import TextFiles, examine_text
 from vltool.engines.local import num_cores
 from vltool.errors import VltoolError
 from vltool.pipeline import finished_stages
-from vltool.stages import Listener
+from vltool.stages.stage import Listener
 from vltool.structures import TaskPlan
 
 # Where neither store, pictures nor vectors tell. Regions: of the bottom-up detector, 10 to 100 a picture: the

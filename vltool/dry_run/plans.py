@@ -13,7 +13,7 @@ from vltool.search.plan import load_plan
 from vltool.search.preset import preset_plans
 from vltool.search.task_search import list_trials
 from vltool.splits.protocol import trainings_of
-from vltool.stages import scored_by
+from vltool.stages.runs import scored_by
 from vltool.structures import TaskPlan
 from vltool.tasks.network import encoder_options
 from vltool.tasks.prepare import PreparedTasks

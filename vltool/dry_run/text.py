@@ -15,7 +15,7 @@ from vltool.dry_run.findings import Findings, is_made_later, is_there
 from vltool.errors import VltoolError
 from vltool.remote_files import here, is_url
 from vltool.splits.excluded import read_excluded
-from vltool.stages import scored_by
+from vltool.stages.runs import scored_by
 from vltool.tasks.prepare import PreparedTasks, choose_records, read_records
 from vltool.tasks.split_proof import audit_trainings, prepare_trainings
 
