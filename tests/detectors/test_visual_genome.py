@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.detectors.plain import anchors, roi_pool, suppress
 from vltool.detectors import load_detector
 from vltool.detectors.faster_rcnn.config import read_config
 from vltool.detectors.faster_rcnn.layouts import translate_weights
@@ -125,18 +126,10 @@ class Plain:
         return np.concatenate((centres - sizes / 2, centres + sizes / 2), axis=1)
 
     def anchors(self) -> np.ndarray:
-        rows = []
         if self.caffe:
-            for width, height in ((23, 12), (16, 16), (11, 22)):
-                for scale in (1, 2, 3):
-                    w, h = (width * scale - 1) / 2, (height * scale - 1) / 2
-                    rows.append([7.5 - w, 7.5 - h, 7.5 + w, 7.5 + h])
-        else:
-            for size in (16, 32, 48):
-                for ratio in (0.5, 1, 2):
-                    w, h = size / ratio**0.5 / 2, size * ratio**0.5 / 2
-                    rows.append([-w, -h, w, h])
-        return np.array(rows)
+            return anchors()
+        sides = [(s / r**0.5 / 2, s * r**0.5 / 2) for s in (16, 32, 48) for r in (0.5, 1, 2)]
+        return np.array([[-w, -h, w, h] for w, h in sides])
 
     def proposals(self, x: Tensor, height: int, width: int, factor: float) -> np.ndarray:
         head = "proposal_generator.rpn_head"
@@ -161,29 +154,7 @@ class Plain:
         sides = boxes[:, 2:] - boxes[:, :2] + self.pixel
         large = sides.min(axis=1) > (6 * factor if self.caffe else 0)
         order = [index for index in order if large[index]][:100] if self.caffe else [i for i in order[:100] if large[i]]
-        kept: list[int] = []
-        for index in order:
-            if all(self.overlap(boxes[index], boxes[other]) <= 0.7 for other in kept):
-                kept.append(index)
-        return boxes[kept[:PROPOSALS]]
-
-    def overlap(self, a: np.ndarray, b: np.ndarray) -> float:
-        sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]) + self.pixel
-        common = np.prod(np.clip(sides, 0, None))
-        return common / (np.prod(a[2:] - a[:2] + self.pixel) + np.prod(b[2:] - b[:2] + self.pixel) - common)
-
-    def pool(self, x: Tensor, box: np.ndarray) -> Tensor:
-        """ROIPool: the largest number in each of 14 x 14 bins, 0 in an empty one."""
-        x1, y1, x2, y2 = (int(np.floor(value / 16 + 0.5)) for value in box)
-        height, width = max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1)
-        cells = torch.zeros(x.shape[1], 14, 14, dtype=torch.float64)
-        for i in range(14):
-            for j in range(14):
-                top, bottom = (min(max(v + y1, 0), x.shape[2]) for v in (i * height // 14, -(-(i + 1) * height // 14)))
-                left, right = (min(max(v + x1, 0), x.shape[3]) for v in (j * width // 14, -(-(j + 1) * width // 14)))
-                if bottom > top and right > left:
-                    cells[:, i, j] = x[0, :, top:bottom, left:right].amax(dim=(1, 2))
-        return cells
+        return boxes[suppress(boxes, order, 0.7, self.pixel)[:PROPOSALS]]
 
     def linear(self, x: Tensor, name: str) -> Tensor:
         return x @ self.w[f"roi_heads.box_predictor.{name}.weight"].T + self.w[f"roi_heads.box_predictor.{name}.bias"]
@@ -201,7 +172,7 @@ class Plain:
         maps = self.backbone(x)
         boxes = self.proposals(maps, height, width, factor)
         features = self.stage(
-            torch.stack([self.pool(maps, box) for box in boxes]), "roi_heads.res5", 3, stride=1, dilation=2
+            torch.stack([roi_pool(maps, box) for box in boxes]), "roi_heads.res5", 3, stride=1, dilation=2
         ).mean(dim=(2, 3))
         logits = self.linear(features, "cls_score")
         embedding, hidden, last = (

@@ -8,6 +8,8 @@ Names: `stem.conv1`, `res2.0.shortcut`, `res2.0.conv1`, `.conv2`, `.conv3`, ...;
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,9 +41,11 @@ class Stem(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions around a shortcut. The stride sits in the first 1x1 (MSRA, caffe) or the 3x3.
 
-    A block of as many channels out as in writes its result over its input.
+    A block of as many channels out as in writes its result over its input. normalizes_sum: whether what is added up is
+    normalized before.
     """
 
+    normalizes_sum = True
     shortcut: Convolution | None
 
     def __init__(
@@ -57,22 +61,17 @@ class Bottleneck(nn.Module):
         norm: str,
     ) -> None:
         super().__init__()
+        outer: dict[str, Any] = {"norm": norm} if self.normalizes_sum else {"bias": False}
         self.shortcut = None
         if in_channels != out_channels:
-            self.shortcut = Convolution(in_channels, out_channels, 1, stride=stride, norm=norm)
+            self.shortcut = Convolution(in_channels, out_channels, 1, stride=stride, **outer)
         stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
-        self.conv1 = Convolution(in_channels, bottleneck_channels, 1, stride=stride_1x1, norm=norm, relu=True)
+        width = bottleneck_channels
+        self.conv1 = Convolution(in_channels, width, 1, stride=stride_1x1, norm=norm, relu=True)
         self.conv2 = Convolution(
-            bottleneck_channels,
-            bottleneck_channels,
-            3,
-            stride=stride_3x3,
-            dilation=dilation,
-            groups=groups,
-            norm=norm,
-            relu=True,
+            width, width, 3, stride=stride_3x3, dilation=dilation, groups=groups, norm=norm, relu=True
         )
-        self.conv3 = Convolution(bottleneck_channels, out_channels, 1, norm=norm)
+        self.conv3 = Convolution(width, out_channels, 1, **outer)
 
     def forward(self, features: Tensor) -> Tensor:
         inner = self.conv2(self.conv1(features))
@@ -80,41 +79,19 @@ class Bottleneck(nn.Module):
         return self.conv3.added_to(shortcut, inner)
 
 
-class NormalizeFirstBottleneck(nn.Module):
+class NormalizeFirstBottleneck(Bottleneck):
     """A bottleneck whose input is normalized and rectified first, and whose sum with the shortcut is left as it is.
 
-    norm: None where the input comes normalized and rectified (res5 as a head). Of the convolutions the first two are
+    is_normalized: the input comes normalized and rectified (res5 as a head). Of the convolutions the first two are
     normalized and rectified on the way out: the same as the next one's input.
     """
 
+    normalizes_sum = False
     norm: FixedNorm | None
-    shortcut: Convolution | None
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        bottleneck_channels: int,
-        stride: int,
-        dilation: int,
-        groups: int,
-        stride_in_1x1: bool,
-        norm: str,
-        is_normalized: bool = False,
-    ) -> None:
-        super().__init__()
+    def __init__(self, in_channels: int, out_channels: int, *, is_normalized: bool = False, **options: Any) -> None:
+        super().__init__(in_channels, out_channels, **options)
         self.norm = None if is_normalized else FixedNorm(in_channels)
-        self.shortcut = None
-        if in_channels != out_channels:
-            self.shortcut = Convolution(in_channels, out_channels, 1, stride=stride, bias=False)
-        stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
-        width = bottleneck_channels
-        self.conv1 = Convolution(in_channels, width, 1, stride=stride_1x1, norm=norm, relu=True)
-        self.conv2 = Convolution(
-            width, width, 3, stride=stride_3x3, dilation=dilation, groups=groups, norm=norm, relu=True
-        )
-        self.conv3 = Convolution(width, out_channels, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         normalized = features if self.norm is None else F.relu_(self.norm(features))
