@@ -21,7 +21,7 @@ FLOORS = [
         "weights_file",
         "__init__",
     },
-    {"config", "search_config", "training_config", "registry", "engines", "world"},
+    {"config", "data_config", "search_config", "training_config", "registry", "engines", "world"},
     {"detectors", "text", "datasets", "metrics", "splits", "models"},
     {"features"},
     {"tasks"},
@@ -35,6 +35,8 @@ FLOORS = [
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ALLOWED_BESIDE = {
     ("config", "registry"),
+    ("config", "data_config"),
+    ("data_config", "training_config"),
     ("config", "search_config"),
     ("config", "training_config"),
     ("json_files", "errors"),

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from vltool.config import Share
 from vltool.errors import DataError
 from vltool.structures import Batch
 from vltool.tasks.caption_retrieval import CaptionRetrieval, draw_others, wrong_pairs
 from vltool.tasks.masking import hide
+from vltool.training_config import Share
 
 if TYPE_CHECKING:
     from vltool.text.words import Words

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import NonNegativeInt
 
-from vltool.config import Share
 from vltool.datasets.records import CaptionRecord
 from vltool.errors import ConfigError, DataError
 from vltool.metrics.item_scores import ItemScores, Part, Score
 from vltool.structures import Batch, Example
 from vltool.tasks.masking import Hidden, hide, places_of
 from vltool.tasks.task import Metric, RowView, Scores, Task
+from vltool.training_config import Share
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
