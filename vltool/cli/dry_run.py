@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 def print_dry_run(found: DryRun) -> None:
     """What is there, what the run takes, and at the end everything that is wrong."""
-    from vltool.dry_run.estimate import in_words
+    from vltool.training.timing import readable
 
     for fact in found.findings.facts:
         print_lines(f"ok    {fact.stage}: {fact.file}: {fact.found}")
     rows = [
         [
             estimate.stage,
-            "?" if estimate.seconds is None else in_words(estimate.seconds),
+            "?" if estimate.seconds is None else readable(estimate.seconds),
             "?" if estimate.disk_bytes is None else f"{estimate.disk_bytes / 1e9:.2f} GB",
             "?" if estimate.memory_bytes is None else f"{estimate.memory_bytes / 1e9:.2f} GB",
             estimate.reckoned,

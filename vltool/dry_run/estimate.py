@@ -21,6 +21,7 @@ from vltool.splits.protocol import training_of
 from vltool.structures import TaskPlan
 from vltool.tasks.prepare import PreparedTasks
 from vltool.training.schedule import JointPlan
+from vltool.training.timing import readable
 
 BYTES_PER_REGION = 60  # box, class, attribute and their scores
 BYTES_PER_PICTURE = 4096 + 300  # half a page of the database each way, and what is known of the file
@@ -160,7 +161,7 @@ def _trainings(config: RunConfig, stage: str, trainings: Sequence[JointPlan], st
     at_once = min(jobs or num_cores(), len(trainings))
     num_updates = sum(joint.num_updates for joint in trainings)
     reckoned = (
-        f"{len(trainings)} training(s), {num_updates:,} updates: {in_words(updates)}; scoring: {in_words(scoring)}"
+        f"{len(trainings)} training(s), {num_updates:,} updates: {readable(updates)}; scoring: {readable(scoring)}"
     )
     disk = sum(saved) + at_once * max(saved)  # one more while a checkpoint takes the place of the last
     return StageEstimate(stage, updates + scoring, disk, at_once * max(memory), reckoned)
@@ -224,11 +225,3 @@ def sizes_of(config: RunConfig, trainings: Mapping[str, PreparedTasks]) -> dict[
 def as_plain(estimates: Sequence[StageEstimate]) -> list[dict[str, Any]]:
     """For --json."""
     return [asdict(estimate) for estimate in estimates]
-
-
-def in_words(seconds: float) -> str:
-    """A length of time in the unit that reads best."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"

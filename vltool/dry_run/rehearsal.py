@@ -31,9 +31,8 @@ from vltool.tasks.prepare import PreparedTasks
 from vltool.tasks.task import Task
 from vltool.text.vocabulary import AnswerPool
 from vltool.text.words import Words
-from vltool.training.rates import optimizer_of
 from vltool.training.run import pick_device
-from vltool.training.update import Updater
+from vltool.training.timing import seconds_of, updater_to_time
 
 EXAMPLES_ON_CPU = 64  # beyond that an update takes as much longer as it holds more examples
 LONG_ENOUGH_S = 2.0
@@ -97,14 +96,14 @@ def time_updates(
     model = build_network(
         config.encoder, {plan.task: task}, {plan.task: plan.level}, vectors=vectors, feature_dim=feature_dim, seed=0
     ).to(device)
-    updater = _updater(config, model, plan, device)
+    updater = updater_to_time(config.training, model, plan, device)
     task.prepare_training(examples, batching.regions)
     batch = batching.training_batch(task, examples, np.random.default_rng(0)).to(device)
     held = restart_peak(device)
     updater.update(task, batch)  # the first one makes gradients and Adam's state
     num_parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     own_bytes = max(0, peak_bytes(device) - held - BYTES_OF_TRAINED * num_parameters)
-    seconds = _seconds_of(lambda: updater.update(task, batch), device)
+    seconds = _quickest(lambda: updater.update(task, batch), device)
     scale = plan.batch_size / count
     return UpdateCost(
         plan,
@@ -161,18 +160,6 @@ def _teach(task: Task[Any], examples: Sequence[Example], words: Words) -> None:
         task.learn_answers(AnswerPool.build(found, threshold=0, normalize=task.normalize_answer))
 
 
-def _updater(config: RunConfig, model: JointModel, plan: TaskPlan, device: torch.device) -> Updater:
-    settings = config.training
-    return Updater(
-        model,
-        optimizer_of(model, settings, step_size=plan.step_size, num_turns=plan.num_updates),
-        gradient_clip=settings.gradient_clip,
-        precision=resolve_precision(settings.precision, device),
-        device=device,
-        accumulate=settings.accumulate,
-    )
-
-
 @torch.inference_mode()
 def _seconds_of_scoring(
     config: RunConfig,
@@ -194,7 +181,7 @@ def _seconds_of_scoring(
             def score() -> None:
                 score_all_pairs(model, task.name, *images, *sentences, device=device, precision=precision, num_exact=0)
 
-            return _seconds_of(score, device) / (num_images * num_captions)
+            return _quickest(score, device) / (num_images * num_captions)
 
         is_exact = resolve_precision(precision, device) == "float32"
         return seconds_per_pair(precision), 0.0 if is_exact else seconds_per_pair("float32")
@@ -205,17 +192,13 @@ def _seconds_of_scoring(
         with compute_in(precision, device):
             model.logits(task.name, batch)
 
-    return _seconds_of(answer, device) / len(examples), 0.0
+    return _quickest(answer, device) / len(examples), 0.0
 
 
-def _seconds_of(step: Callable[[], Any], device: torch.device) -> float:
+def _quickest(step: Callable[[], Any], device: torch.device) -> float:
     """The quickest of a few measurements, after one that does not count: what others do meanwhile only adds to it."""
     step()
     taken: list[float] = []
     while len(taken) < 5 and sum(taken) < LONG_ENOUGH_S:
-        started = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - started)
+        taken.append(seconds_of(step, device))
     return min(taken)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 
-from vltool.models.precision import resolve_precision
 from vltool.search.grid import Cell, Settings, with_settings
 from vltool.structures import TaskPlan
 from vltool.training.loader import TaskBatches
-from vltool.training.rates import optimizer_of
 from vltool.training.run import RunInputs, pick_device
-from vltool.training.update import Updater
+from vltool.training.timing import seconds_of, updater_to_time
 
 LONG_S, SHORT_S = 5.0, 0.4
 FIRST_SCORED = 32
@@ -127,13 +124,14 @@ def _seconds_of_scoring(inputs: RunInputs, task: str, level: int) -> float:
     A part that is twice as large takes two to four times as long: retrieval scores every pair.
     """
     examples = inputs.prepared.examples[task]["val"]
-    model = inputs.model({task: level}, seed=0).to(pick_device(inputs.config.training.device))
+    device = pick_device(inputs.config.training.device)
+    model = inputs.model({task: level}, seed=0).to(device)
     count, taken = min(FIRST_SCORED, len(examples)), [0.0]
     while count:
         part = replace(inputs, prepared=inputs.prepared.only([task]))
         part.prepared.examples[task] = {**part.prepared.examples[task], "val": examples[:count]}
         score = functools.partial(part.evaluate, model, task, "val")
-        taken.append(min(_seconds_of(score) for _ in range(2)))
+        taken.append(min(seconds_of(score, device) for _ in range(2)))
         if count == len(examples):
             return taken[-1]
         if taken[-1] > SHORT_S:
@@ -143,39 +141,19 @@ def _seconds_of_scoring(inputs: RunInputs, task: str, level: int) -> float:
     return taken[-1] * growth ** math.log2(len(examples) / count) if count else 0.0
 
 
-def _seconds_of(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def _seconds(inputs: RunInputs, task: str, level: int, batch_size: int) -> float:
     """Of the quicker of a few updates after a first one; of the first alone where that takes long."""
     settings, device = inputs.config.training, pick_device(inputs.config.training.device)
     model = inputs.model({task: level}, seed=0).to(device)
-    updater = Updater(
-        model,
-        optimizer_of(model, settings, step_size=1000, num_turns=1000),
-        precision=resolve_precision(settings.precision, device),
-        device=device,
-    )
-    examples = inputs.prepared.examples[task]["train"]
+    updater = updater_to_time(settings, model, TaskPlan(task, level, 1000, batch_size, 1000), device)
+    own = inputs.prepared.tasks[task]
     taken = []
     with ThreadPoolExecutor(1) as pool:
         batches = TaskBatches(
-            inputs.prepared.tasks[task], examples, inputs.batching(), batch_size=batch_size, seed=0, pool=pool
+            own, inputs.prepared.examples[task]["train"], inputs.batching(), batch_size=batch_size, seed=0, pool=pool
         )
         for _ in range(4):
-            started = time.perf_counter()
-            updater.update(inputs.prepared.tasks[task], next(batches).to(device))
-            taken.append(time.perf_counter() - started)
+            taken.append(seconds_of(lambda: updater.update(own, next(batches).to(device)), device))
             if taken[0] > LONG_S:
                 break
     return min(taken)
-
-
-def readable(seconds: float) -> str:
-    """As in 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

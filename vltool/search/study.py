@@ -16,13 +16,14 @@ from vltool.config import RunConfig, dump
 from vltool.engines.engine import Done, Engine
 from vltool.errors import VltoolError
 from vltool.search.choice import cell_scores, choose
-from vltool.search.estimate import TaskCosts, measure_task, readable
+from vltool.search.estimate import TaskCosts, measure_task
 from vltool.search.plan import save_plan
 from vltool.search.records import copy_of_study
 from vltool.search.table import trial_rows, write_trials
 from vltool.search.task_search import Due, TaskSearch, check_data, list_trials
 from vltool.search.trials import Job, SearchStopped, Trial, TrialResult, run_job
 from vltool.training.run import RunInputs, pick_device
+from vltool.training.timing import readable
 
 STUDY_NAME = "study.sqlite"
 

@@ -38,7 +38,7 @@ def search_layers(
 
 
 def _show_search(found: Any, listener: Listener) -> None:
-    from vltool.search.estimate import readable
+    from vltool.training.timing import readable
 
     left = "" if found.seconds_left is None else f", about {readable(found.seconds_left)} left"
     rows = [[task, cell, f"{metric} {score:.2f}"] for task, cell, metric, score in found.best]
