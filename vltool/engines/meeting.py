@@ -7,6 +7,7 @@ agent of torchrun does.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ SECONDS_TO_COME = 300.0
 """How long a process waits for the others: they may start on other machines, and read torch from a slow disk."""
 
 _ALONE = "or unset RANK and WORLD_SIZE to work in one process"
+_OWN = "Set MASTER_ADDR to an address of its machine, and MASTER_PORT to a free port"
 _NAMED = 8  # processes that a message names
 
 
@@ -62,18 +64,20 @@ def meet(place: Place, *, seconds: float | None = None) -> Any:
     import torch.distributed as distributed
 
     limit = SECONDS_TO_COME if seconds is None else seconds
-    by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    listens = place.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     until = time.monotonic() + limit
     try:
+        if not listens:  # torch would write a page of its own about every vain attempt
+            _wait_for_listener(place, until)
         tcp = distributed.TCPStore(
             place.address,
             place.port,
-            is_master=place.rank == 0 and not by_agent,
+            is_master=listens,
             timeout=timedelta(seconds=limit),
             wait_for_workers=False,
             multi_tenant=True,
         )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         raise _nobody_there(place, limit, error) from error
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = distributed.PrefixStore(f"vltool/{attempt}", tcp)
@@ -91,11 +95,23 @@ def meet(place: Place, *, seconds: float | None = None) -> Any:
     return store
 
 
+def _wait_for_listener(place: Place, until: float) -> None:
+    """Return when somebody listens where the processes meet. Raises OSError when the time is over."""
+    while True:
+        try:
+            socket.create_connection((place.address, place.port), timeout=max(0.1, until - time.monotonic())).close()
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.1)
+
+
 def _nobody_there(place: Place, limit: float, error: Exception) -> TrainingError:
     where = f"{place.address}:{place.port}"
     first = str(error).splitlines()[0]
     if place.rank == 0:
-        return TrainingError(f"process 0 of {place.size} cannot listen at {where} ({first}). Name a free MASTER_PORT")
+        return TrainingError(f"process 0 of {place.size} cannot listen at {where} ({first}). {_OWN}")
     return TrainingError(
         f"process 0 of {place.size} did not come within {limit:g} s to {where} (this is process {place.rank}; "
         f"{first}). Start it too, with this MASTER_ADDR and MASTER_PORT and RANK=0, {_ALONE}"
