@@ -221,7 +221,7 @@ def test_the_estimate_measures_every_network_of_the_grid(tmp_path: Path, monkeyp
     said: list[str] = []
 
     def dry(widths: list[int]) -> float:
-        own = {"level": [1], "batch_size": [4], "num_updates": [10], "step_size": [4]}
+        own: dict[str, Any] = {"level": [1], "batch_size": [4], "num_updates": [10], "step_size": [4]}
         grid = {**own, "set": {"encoder.options.width": widths, **rates}}
         found = search_miniature(
             searched_config(tmp_path, QUICK, grid=grid), Here(), tasks=["vqa"], say=said.append, dry_run=True
