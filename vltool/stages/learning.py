@@ -130,8 +130,9 @@ def combine_tasks(config: RunConfig, listener: Listener) -> dict[str, Any]:
         load_run(config).prepared, JointPlan(plans, config.training.cycle_updates), where=config.training.plan
     )
     listed = list_combinations(config, plans, seeds=config.combinations.seeds)
-    which = " and ".join(config.combinations.train) or "every combination of tasks"
-    listener.say(f"{len(listed)} trainings: {len(config.combinations.seeds)} seeds of {which}")
+    which = ", ".join(config.combinations.train) or "every combination of tasks"
+    seeds = ", ".join(map(str, config.combinations.seeds))
+    listener.say(f"{len(listed)} trainings: {which}; seeds {seeds}")
     done: list[str] = []
 
     def on_done(job: Any, scores: dict[str, dict[str, float]]) -> None:

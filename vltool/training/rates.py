@@ -94,6 +94,7 @@ class Optimizer:
                 for (part, decays), group in groups.items()
             ],
             betas=betas,
+            fused=True,  # one pass over a parameter and its moments, not a dozen
         )
 
     def learning_rate(self, turn: int, task_rate: float | None = None) -> float:
