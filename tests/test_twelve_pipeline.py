@@ -31,7 +31,7 @@ def test_twelve_tasks_are_trained_together_and_each_is_evaluated(tmp_path: Path)
     small = {"world.train": 300, "world.val": 40, "world.test": 80, "training.plan": plan}
     changes = [word for key, value in {"out": out, **small}.items() for word in ("--set", f"{key}={value}")]
     found = run_json("run", ROOT / "pipelines/twelve_world.yaml", *changes)
-    test = found["eval"]["test"]
+    test = found["stages"]["eval"]["test"]
     assert len(test) == 12
     for name, task in test.items():
         assert task["joint"] and task["ignorance"], f"{name} has no score, or nothing to hold it against"
