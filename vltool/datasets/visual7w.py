@@ -105,8 +105,8 @@ def _picture(
     number = fields["image_id"]
     name = names(number, place)
     height, width = names.size(number)
-    for box_id, box in zip(ids, given, strict=True) if height and width else ():
-        if not checks.touches(box, height=height, width=width):
+    for box_id, box in zip(ids, given, strict=True):
+        if height and width and not checks.touches(box, height=height, width=width):
             place.fail("qa_pairs", f"boxes in the picture of {width} x {height}", f"box {box_id}: {list(box)}")
     return [
         PointingRecord(
