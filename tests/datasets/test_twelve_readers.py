@@ -141,6 +141,17 @@ def test_visual7w_candidates_are_in_an_order_that_tells_nothing(tmp_path: Path) 
     assert other.image_id == "vg:5" and other.height == 0
 
 
+def test_a_visual7w_box_outside_of_its_picture_is_named_where_the_size_is_known(tmp_path: Path) -> None:
+    def outside(content: Any) -> None:
+        content["boxes"][2]["x"] = 501  # box 12, in a picture of 500 x 375
+
+    files = {"dataset": write_json(tmp_path / "v7w.json", VISUAL7W, outside)}
+    assert visual7w.read(files=files)[0].boxes[1] == (501, 2, 509, 9)
+    files["images"] = write_json(tmp_path / "image_data.json", IMAGE_DATA)
+    with pytest.raises(DataError, match=r"v7w.json: images\[0\]\.qa_pairs: expected boxes in the picture of 500 x 375"):
+        visual7w.read(files=files)
+
+
 @pytest.mark.parametrize("game", [GAME, GAME_OF_12_IN_1], ids=["published", "12-in-1"])
 def test_a_game_in_either_layout(tmp_path: Path, game: dict[str, Any]) -> None:
     (found,) = guesswhat.read(files={"games": write_lines(tmp_path / "guesswhat.train.jsonl", [game])})
@@ -272,6 +283,14 @@ def read_snli(folder: Path, change: Change) -> object:
             read_v7w,
             lambda c: c["images"][0]["qa_pairs"][0].update(multiple_choices=[11, 99]),
             r"images\[0\]\.qa_pairs\[0\]\.multiple_choices: expected boxes of the file",
+        ),
+        *(
+            (
+                read_v7w,
+                lambda c, choice=choice: c["images"][0]["qa_pairs"][0].update(multiple_choices=[11, choice]),
+                r"images\[0\]\.qa_pairs\[0\]\.multiple_choices: expected boxes of the file, each once",
+            )
+            for choice in ([12], {}, 14.0, "12", None, True)
         ),
         (
             read_v7w,

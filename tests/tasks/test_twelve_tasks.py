@@ -101,6 +101,23 @@ def test_an_expression_is_found_above_half_an_overlap_of_the_best_detected_regio
     assert task.rules() == {"boxes": "detections", "iou": "> 0.5"}
 
 
+@pytest.mark.parametrize("counts", [[0], [0, 3]], ids=["none", "some"])
+def test_expressions_about_a_picture_without_regions_are_asked_and_missed(counts: list[int]) -> None:
+    regions = ManyRegions(counts)
+    task = make_task("refcoco")
+    model, prepared, batching = twelve_model(tasks={"refcoco": task}, regions=regions)
+    examples = prepared.examples["refcoco"]["test"]
+    found = evaluate(model, task, examples, batching)
+    bare = [not regions.held[example.target.image_id].num_regions for example in examples]
+    assert len(found.predictions) == len(examples) and any(bare)
+    for example, prediction, missed in zip(examples, found.predictions, bare, strict=True):
+        assert prediction["id"] == example.example_id and (prediction["box"] == [0, 0, 0, 0]) == missed
+    assert found.scores["accuracy"] <= found.scores["upper_bound"] <= 100 * (1 - np.mean(bare))
+    assert 0 <= task.ignorance(examples, (), batching.row_of)["accuracy"] <= 100 * (1 - np.mean(bare))
+    batch = batching.training_batch(task, prepared.examples["refcoco"]["train"], np.random.default_rng(0))
+    assert torch.isfinite(model.loss(task, batch))
+
+
 def test_soft_targets_below_half_an_overlap_are_none() -> None:
     record = replace(pointing(range(1))[0], boxes=((0.0, 5.0, 8.0, 10.0), (10.0, 5.0, 18.0, 14.9)))
     task = make_task("refcoco", {"train": [record, replace(record, answer=1)]})
@@ -201,6 +218,25 @@ def test_pictures_that_are_kept_out_of_training_lend_no_caption() -> None:
     generator = np.random.default_rng(0)
     drawn = {row[0][1] for _ in range(50) for row in task.further_rows(kept, generator)}
     assert drawn == {"words 0", "words 1", "words 2"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_picture_without_regions_is_near_to_those_that_are_nearly_nothing() -> None:
+    regions = Pictures()
+    for number in range(4):
+        held = regions.held[image_id(number)]
+        features = np.full((int(number > 0), held.features.shape[1]), (0, 0.4, 1, 9)[number], held.features.dtype)
+        boxes = held.boxes[: len(features)]
+        regions.held[image_id(number)] = replace(held, features=features, boxes=boxes)
+    task = CaptionRetrieval(
+        "r",
+        {"train": [CaptionRecord(str(k), image_id(k), f"words {k}") for k in range(4)]},
+        options={"near_pictures": 1},
+    )
+    examples = task.examples("train")
+    task.prepare_training(examples, regions)
+    rows = task.further_rows(examples, np.random.default_rng(0))
+    assert [row[0][1] for row in rows] == ["words 1", "words 0", "words 1", "words 2"]
 
 
 @pytest.mark.parametrize("count", [1, 5, 40])

@@ -75,6 +75,16 @@ def _read_boxes(content: Mapping[str, Any], path: Path) -> dict[int, Box]:
     return found
 
 
+def _choices(pair: Mapping[str, Any], place: Place, boxes: Mapping[int, Box]) -> tuple[int, ...]:
+    """The boxes that a question may be answered with, the right one first."""
+    wrong = checks.list_of(pair, "multiple_choices", place)
+    choices = (checks.whole(pair, "answer", place), *wrong)
+    known = all(type(choice) is int and choice in boxes for choice in choices)
+    if not wrong or not known or len(set(choices)) < len(choices):
+        place.fail("multiple_choices", "boxes of the file, each once and none of them the answer", choices)
+    return choices
+
+
 def _picture(
     fields: Mapping[str, Any], place: Place, names: VisualGenomeNames, boxes: Mapping[int, Box], seen: set[int]
 ) -> list[PointingRecord]:
@@ -86,9 +96,7 @@ def _picture(
         if number in seen:
             inner.fail("qa_id", "an id of its own (another question has it)", number)
         seen.add(number)
-        choices = (checks.whole(pair, "answer", inner), *checks.list_of(pair, "multiple_choices", inner))
-        if len(choices) < 2 or len(set(map(str, choices))) < len(choices) or any(c not in boxes for c in choices):
-            inner.fail("multiple_choices", "boxes of the file, each once and none of them the answer", choices)
+        choices = _choices(pair, inner, boxes)
         kind = intern(checks.text(pair, "type", inner)) if "type" in pair else ""
         asked.append((number, checks.text(pair, "question", inner), kind, choices))
     ids = tuple(sorted({choice for *_, choices in asked for choice in choices}))
@@ -97,6 +105,9 @@ def _picture(
     number = fields["image_id"]
     name = names(number, place)
     height, width = names.size(number)
+    for box_id, box in zip(ids, given, strict=True):
+        if height and width and not checks.touches(box, height=height, width=width):
+            place.fail("qa_pairs", f"boxes in the picture of {width} x {height}", f"box {box_id}: {list(box)}")
     return [
         PointingRecord(
             record_id=str(question_id),

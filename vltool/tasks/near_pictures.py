@@ -37,7 +37,7 @@ class NearPictures:
         self._places = {image_id: place for place, image_id in enumerate(captions)}
         self._captions = list(captions.values())
         with regions.views() as view:
-            means = np.stack([view(image_id).features.mean(axis=0, dtype=np.float32) for image_id in captions])
+            means = np.stack([mean_feature(view(image_id).features) for image_id in captions])
         self._nearest = nearest_others(means, min(count, len(captions) - 1))
 
     def caption(self, image_id: ImageId, generator: np.random.Generator) -> str:
@@ -49,6 +49,11 @@ class NearPictures:
             if found:
                 return found[int(generator.integers(len(found)))]
         raise DataError(f"image {image_id!r}: every caption of the training data is its own; there is no wrong one")
+
+
+def mean_feature(features: np.ndarray) -> np.ndarray:
+    """(D,) float32, the mean of a picture's regions (R, D); zeros where it has none, as its mean region is."""
+    return features.sum(axis=0, dtype=np.float32) / max(1, len(features))
 
 
 def nearest_others(points: np.ndarray, count: int) -> np.ndarray:

@@ -112,9 +112,16 @@ class Pointing(Task[PointingRecord]):
         """What was predicted, where `place` is the chosen region's among those of the row."""
         return {"id": example.example_id, "box": row.regions.boxes[place].tolist()}
 
+    def no_prediction(self, example: Example) -> dict[str, Any]:
+        """The same where there is no candidate: a box of no size, so that every example has its prediction."""
+        return {"id": example.example_id, "box": [0.0, 0.0, 0.0, 0.0]}
+
 
 class PointingMetric(Metric):
-    """Whether the best-scored candidate of each example is right; of equal ones a wrong one is taken."""
+    """Whether the best-scored candidate of each example is right; of equal ones a wrong one is taken.
+
+    An example without candidates, on a picture in which nothing was detected, is asked and missed.
+    """
 
     def __init__(self, task: Pointing):
         self.task = task
@@ -124,8 +131,12 @@ class PointingMetric(Metric):
     def update(self, logits: Tensor, batch: Batch, examples: Sequence[Example], rows: Sequence[RowView]) -> None:
         for scores, example, row in zip(logits.float().cpu().numpy(), examples, rows, strict=True):
             candidates, right = self.task.candidates(example, row), self.task.right(example, row)
-            best = choose(scores[candidates], right)
             record = example.target
+            if not len(candidates):
+                self.pointed.append(Pointed(False, False, record.image_id, record.kind))
+                self.listed.append(self.task.no_prediction(example))
+                continue
+            best = choose(scores[candidates], right)
             self.pointed.append(Pointed(bool(right[best]), bool(right.any()), record.image_id, record.kind))
             self.listed.append(self.task.prediction(example, row, int(candidates[best])))
 

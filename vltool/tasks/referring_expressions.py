@@ -60,5 +60,6 @@ class ReferringExpressions(Pointing):
                 given = self.given(example).within(row.regions.height, row.regions.width)
                 chances.append(finds(given, self.meant(example, row)).mean())
             else:
-                chances.append(self.right(example, row).mean())
+                right = self.right(example, row)
+                chances.append(right.mean() if len(right) else 0.0)
         return {"accuracy": 100 * float(np.mean(chances))}
