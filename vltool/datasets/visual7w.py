@@ -87,7 +87,11 @@ def _picture(
             inner.fail("qa_id", "an id of its own (another question has it)", number)
         seen.add(number)
         choices = (checks.whole(pair, "answer", inner), *checks.list_of(pair, "multiple_choices", inner))
-        if len(choices) < 2 or len(set(map(str, choices))) < len(choices) or any(c not in boxes for c in choices):
+        if (
+            len(choices) < 2
+            or any(type(c) is not int or c not in boxes for c in choices)
+            or len(set(choices)) < len(choices)
+        ):
             inner.fail("multiple_choices", "boxes of the file, each once and none of them the answer", choices)
         kind = intern(checks.text(pair, "type", inner)) if "type" in pair else ""
         asked.append((number, checks.text(pair, "question", inner), kind, choices))
