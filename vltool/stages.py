@@ -46,6 +46,7 @@ class Stage:
 
 def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
+    from vltool.engines.ray import check_engine
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
     from vltool.tasks.corpus import check_words
@@ -56,7 +57,10 @@ def check_run(config: RunConfig) -> None:
     if {"search-layers", "train-joint"} & set(config.stages):
         check_settings(config.training)
         check_encoder(config.encoder)
+    if "extract-features" in config.stages:
+        check_engine(config.features.engine, config.features.ray_address)
     if "search-layers" in config.stages:
+        check_engine(config.search.engine, config.search.ray_address)
         tasks = list(config.tasks)
         if config.search.preset:
             plans = preset_plans(config, tasks)
@@ -190,12 +194,14 @@ def search_layers(
     config: RunConfig, listener: Listener, *, tasks: list[str] | None = None, dry_run: bool = False
 ) -> dict[str, Any]:
     """Trials of the grid on each task alone, then the plan; or a published plan. dry_run: says what it would do."""
+    from vltool.engines.ray import check_engine
     from vltool.search.preset import write_preset
     from vltool.search.study import search
 
     searched = known_tasks(config, tasks)
     if config.search.preset:
         return write_preset(config, searched, say=listener.say, dry_run=dry_run)
+    check_engine(config.search.engine, config.search.ray_address)
     inputs = _load(config)
     if not dry_run:
         _write_counts(config, inputs.prepared)
