@@ -47,7 +47,9 @@ def test_a_folder_is_brought_with_all_that_is_in_it(memory: Any) -> None:
 
 def test_an_object_whose_name_leads_out_of_its_folder_writes_nothing_there(memory: Any, cache: Path) -> None:
     memory.store["/bucket/a/../../../escaped.txt"] = memory.store["/bucket/a/one.txt"]  # any text is a key
-    with pytest.raises(DataError, match=r"memory://bucket/a: the name '\.\./\.\./\.\./escaped\.txt' in it leads out of"):
+    with pytest.raises(
+        DataError, match=r"memory://bucket/a: the name '\.\./\.\./\.\./escaped\.txt' in it leads out of"
+    ):
         bring("memory://bucket/a")
     assert not list(cache.parent.rglob("escaped.txt"))
 
