@@ -131,7 +131,10 @@ def benchmark_extraction(folder: Path, num_pictures: int) -> None:
             found = extract(pictures, Path(place) / "store", detector=detector, workers=workers, engine=engine)
         assert found.stored == len(pictures)
         each = 1000 * spent.processor / len(pictures)
-        print(f"extraction {name:6} {workers} workers, {len(pictures)} pictures: {spent}, {each:.0f} ms a picture")
+        print(
+            f"extraction {name:6} {workers} workers, {len(pictures)} pictures: {spent}, {each:.0f} ms a picture",
+            flush=True,
+        )
         return spent
 
     with measured() as alone, cluster("", num_cpus=1):
