@@ -167,3 +167,16 @@ def test_what_is_wrong_with_an_engine_is_known_before_anything_runs(monkeypatch:
         ConfigError, match=r"--engine ray needs the package ray\. Install it: pip install 'vltool\[ray\]'"
     ):
         check_engine("ray", "")
+
+
+def test_a_local_cluster_that_does_not_start_is_not_called_one_to_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def timed_out(**options: Any) -> None:
+        assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", timed_out)
+    with pytest.raises(ConfigError, match=r"a local Ray cluster cannot be started: .* during startup\. Try again"):
+        list(RayEngine(1).run(square, [1]))
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ

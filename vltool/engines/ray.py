@@ -178,8 +178,14 @@ def _speaks_grpc(connection: socket.socket) -> bool:
 
 
 def _not_joined(address: str, error: Exception) -> ConfigError:
+    reason = str(error).rstrip(".") or type(error).__name__
+    if not address:
+        return ConfigError(
+            f"a local Ray cluster cannot be started: {reason}. Try again when the machine has less to do, use "
+            "--engine local, or name a running cluster (--ray-address host:port)"
+        )
     return ConfigError(
-        f"the Ray cluster {address or '(a local one)'} cannot be joined: {error}. Name a running one as host:port "
+        f"the Ray cluster {address} cannot be joined: {reason}. Name a running one as host:port "
         "(ray start --head prints it), or leave --ray-address out"
     )
 
