@@ -49,6 +49,24 @@ def test_nothing_is_imported_before_a_name_is_asked_for(site: Path) -> None:
         resolve(TASKS, "bomb", kind="task")
 
 
+@pytest.mark.parametrize(
+    ("package", "code", "says"),
+    [
+        ("slip", "class Task(:\n", r"SyntaxError: invalid syntax"),
+        ("raiser", "raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("hollow", "", "has no attribute 'Task'"),
+    ],
+)
+def test_a_package_that_does_not_load_is_named_whatever_is_wrong(
+    site: Path, package: str, code: str, says: str
+) -> None:
+    install(site, package, "vltool.encoders", f"odd = {package}:Task", code or "# nothing here\n")
+    with pytest.raises(
+        ConfigError, match=rf"{package}:Task of {package} 1\.0, which does not load: .*{says}.* Mend or"
+    ):
+        resolve(ENCODERS, "odd", kind="encoder")
+
+
 def test_a_name_that_vltool_has_is_refused_and_both_givers_named(site: Path) -> None:
     install(site, "impostor", "vltool.tasks", "vqa = impostor:Task")
     with pytest.raises(ConfigError, match=r"'vqa' of vltool\.tasks is given by vltool itself and .* of impostor 1\.0"):

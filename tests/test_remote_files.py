@@ -45,6 +45,27 @@ def test_a_folder_is_brought_with_all_that_is_in_it(memory: Any) -> None:
     assert [file.name for file in list_files("memory://bucket/a")] == ["two.txt", "one.txt"]
 
 
+def test_an_object_whose_name_leads_out_of_its_folder_writes_nothing_there(memory: Any, cache: Path) -> None:
+    memory.store["/bucket/a/../../../escaped.txt"] = memory.store["/bucket/a/one.txt"]  # any text is a key
+    with pytest.raises(
+        DataError, match=r"memory://bucket/a: the name '\.\./\.\./\.\./escaped\.txt' in it leads out of"
+    ):
+        bring("memory://bucket/a")
+    assert not list(cache.parent.rglob("escaped.txt"))
+
+
+def test_a_cache_that_cannot_be_written_to_is_named_with_the_way_out(memory: Any, cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(ConfigError, match=r"cannot be kept there: Not a directory\. .*VLTOOL_CACHE="):
+        bring("memory://bucket/a/one.txt")
+
+
+def test_what_signs_an_address_is_no_part_of_the_name() -> None:
+    signed = RemoteFile("https://bucket.host/photos/000123.jpg?X-Amz-Signature=0.1/2&x=" + 300 * "a")
+    assert (signed.name, signed.stem, signed.folder_name) == ("000123.jpg", "000123", "photos")
+    assert RemoteFile("s3://bucket/what?.jpg").name == "what?.jpg"
+
+
 def test_of_an_archive_a_member_is_named_in_the_copy(tmp_path: Path) -> None:
     (tmp_path / "all.zip").write_bytes(b"PK")
     found = bring(f"file://{tmp_path}/all.zip/Sentences/1.txt")

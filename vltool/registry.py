@@ -145,8 +145,9 @@ def resolve(registry: Mapping[str, str], name: str, *, kind: str) -> Any:
         return getattr(import_module(module), attribute)
     try:
         return reduce(getattr, attribute.split("."), import_module(module))
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # another package's code runs: a slip of its author is as likely as a lack
+        what = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {error}. "
+            f"{kind} {name!r} is {registry[name]} of {giver}, which does not load: {what}. "
             "Mend or reinstall that package"
         ) from error

@@ -54,8 +54,13 @@ class RemoteFile:
         return self.url
 
     @property
+    def _path(self) -> str:
+        """Without what signs an address of the web (`?X-Amz-Signature=…`), which is no part of a name."""
+        return re.split(r"[?#]", self.url)[0] if self.url.startswith(("http://", "https://")) else self.url
+
+    @property
     def name(self) -> str:
-        return self.url.rpartition("/")[2]
+        return self._path.rpartition("/")[2]
 
     @property
     def stem(self) -> str:
@@ -64,7 +69,7 @@ class RemoteFile:
     @property
     def folder_name(self) -> str:
         """The name of the folder that it is in."""
-        return self.url.rpartition("/")[0].rpartition("/")[2]
+        return self._path.rpartition("/")[0].rpartition("/")[2]
 
     def read_bytes(self) -> bytes:
         """The whole content. Raises DataError where it cannot be read, or is not as long as it should be."""
@@ -127,9 +132,19 @@ def bring(url: str) -> Path:
                 draft = place.with_name(".draft")
                 shutil.rmtree(draft, ignore_errors=True)
                 for name, info in found.items():
-                    _fetch(system, name, draft / name.removeprefix(path).lstrip("/") if name != path else draft, info)
+                    _fetch(system, name, _place_in(draft, name.removeprefix(path).lstrip("/"), archive), info)
                 os.replace(draft, place)
     return place / inner if inner else place
+
+
+def _place_in(folder: Path, name: str, url: str) -> Path:
+    """Where a file goes in the copy of its folder. Raises DataError for a name that leads out of it.
+
+    In a store of objects any text is a name, `features.lmdb/../../.bashrc` too; whoever fills it would write here.
+    """
+    if ".." in Path(name).parts:
+        raise DataError(f"{url}: the name {name!r} in it leads out of the folder. Rename or remove that object")
+    return folder / name if name else folder
 
 
 def copy_here(url: str, file: Path) -> None:
@@ -249,7 +264,14 @@ def _split_archive(url: str) -> tuple[str, str]:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a folder of the cache: of several processes that want the same file, the first one brings it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: copies of remote files cannot be kept there: {error.strerror}. Name a folder that can be "
+            "written to: VLTOOL_CACHE=/elsewhere"
+        ) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -67,4 +67,7 @@ def test_names_of_other_packages_are_listed_and_a_clash_is_a_miss(
     monkeypatch.syspath_prepend(str(tmp_path))
     found = examined(code=2)
     assert found["vltool.tasks"]["found"] == "counting (addition 1.0)"
+    broken = found["vltool.tasks.counting"]
+    assert (broken["fine"], broken["required"]) == (False, False)
+    assert "task 'counting' is addition:Counting of addition 1.0, which does not load: No module" in broken["advice"]
     assert "'karpathy'" in found["vltool.readers"]["advice"] and found["vltool.readers"]["required"]

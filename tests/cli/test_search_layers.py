@@ -41,6 +41,13 @@ def test_the_preset_needs_no_features_and_says_what_is_ours(tmp_path: Path, smal
     assert "ours, not searched: num_updates 45,000" in " ".join(result.stderr.split())
 
 
+def test_an_address_without_its_engine_is_refused_and_local_needs_none(prepared: Path) -> None:
+    says(vltool("search-layers", prepared, "--ray-address", "head:6379"), "--ray-address goes with --engine ray")
+    cluster = ("--set", "search.engine=ray", "--set", "search.ray_address=head:6379")  # as in the file
+    result = vltool("search-layers", prepared, *cluster, "--engine", "local", "--dry-run")
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_batch_larger_than_the_data_is_refused_with_the_legal_range(prepared: Path) -> None:
     result = vltool("search-layers", prepared, "--set", "search.grid.batch_size=[100000]")
     says(result, "batch_size (task caption_retrieval) holds 100000; legal is 1 to")

@@ -294,6 +294,16 @@ def read_snli(folder: Path, change: Change) -> object:
         ),
         (
             read_v7w,
+            lambda c: c["images"][0]["qa_pairs"][0].update(multiple_choices=[11, {}]),
+            r"images\[0\]\.qa_pairs\[0\]\.multiple_choices: expected boxes of the file",
+        ),
+        (
+            read_v7w,
+            lambda c: c["images"][0]["qa_pairs"][0].update(multiple_choices=[11, 12.0]),
+            r"images\[0\]\.qa_pairs\[0\]\.multiple_choices: expected boxes of the file",
+        ),
+        (
+            read_v7w,
             lambda c: c["images"][0].update(split="dev"),
             r"images\[0\]\.split: expected one of train, val, test",
         ),

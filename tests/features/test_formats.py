@@ -335,6 +335,7 @@ def test_importing_again_skips_and_another_file_needs_the_same_origin(store: Pat
     assert any("no attributes" in note for note in export_features("lxmert-tsv", store, second).notes)
     result = import_features("lxmert-tsv", second, back, origin="caffe36")
     assert (result.stored, result.failed) == (1, 3)  # the three are in the store from another file
-    (tmp_path / "sizes.json").write_text("[]")
-    with pytest.raises(DataError, match="width"):
-        read_sizes(tmp_path / "sizes.json")
+    for content in ("[]", '{"coco:1": [1e999, 480]}', '{"coco:1": 640}'):
+        (tmp_path / "sizes.json").write_text(content)
+        with pytest.raises(DataError, match="width"):
+            read_sizes(tmp_path / "sizes.json")

@@ -69,7 +69,8 @@ def run_atheris(name: str, seconds: int, seed: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["vltool"], enable_loader_override=False):
-        from tests.fuzz.targets import TARGETS, scratch
+        from tests.fuzz.target import scratch
+        from tests.fuzz.targets import TARGETS
     corpus = scratch() / f"corpus-{name}"
     corpus.mkdir(exist_ok=True)
     for number, data in enumerate(TARGETS[name].seeds):

@@ -20,7 +20,7 @@ STRANGE_BYTES = (b"\0", b"\xff", b"\n", b"\t", b"\r\n", b"\xef\xbb\xbf", b"[", b
 def changed(data: bytes, kind: str, draw: random.Random) -> bytes:
     """`data` with one to four changes of its kind ("bytes", "text", "json")."""
     if kind == "json" and draw.random() < 0.8:
-        value = json.loads(data) if data[:1] in b"{[" else None
+        value = _content(data)
         if value is not None:
             for _ in range(draw.randint(1, 4)):
                 value = changed_value(value, draw)
@@ -31,6 +31,13 @@ def changed(data: bytes, kind: str, draw: random.Random) -> bytes:
     for _ in range(draw.randint(1, 4)):
         data = changed_bytes(data, draw)
     return data
+
+
+def _content(data: bytes) -> Any:
+    try:
+        return json.loads(data) if data[:1] in (b"{", b"[") else None
+    except ValueError:  # several lines of JSON, say
+        return None
 
 
 def changed_bytes(data: bytes, draw: random.Random) -> bytes:

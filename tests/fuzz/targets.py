@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from tests.fuzz import twelve_targets
+from tests.fuzz.target import Target, as_json, in_a_file, scratch
 from vltool import plain_pickle
 from vltool.config import load as load_config
 from vltool.datasets import coco_captions, coco_instances, flickr30k_captions, karpathy, vqa_v2
@@ -35,7 +33,7 @@ from vltool.detectors.boxes_file import read_boxes
 from vltool.detectors.faster_rcnn.checkpoint import read_weights
 from vltool.detectors.faster_rcnn.config import read_config
 from vltool.detectors.names import check_names
-from vltool.errors import DataError, VltoolError
+from vltool.errors import DataError
 from vltool.evaluation.score_files import score_retrieval
 from vltool.features import record
 from vltool.features.formats import hdf5, pickled, uniter
@@ -51,23 +49,6 @@ BOXES = np.array([[0, 0, 10, 10], [5, 5, 20, 30]], np.float32)
 FEATURES = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
-@dataclass(frozen=True)
-class Target:
-    """read: the reader. seeds: inputs that it reads. kind: how inputs are changed: "bytes", "json" or "text"."""
-
-    read: Callable[[bytes], Any]
-    seeds: tuple[bytes, ...]
-    kind: str = "bytes"
-
-    def __call__(self, data: bytes) -> bool:
-        """Whether `data` could be read. Raises what a reader must not."""
-        try:
-            self.read(data)
-        except VltoolError:
-            return False
-        return True
-
-
 def row(read: Callable[[bytes], Content]) -> Callable[[bytes], None]:
     """A row of a foreign file, as the importer reads it."""
 
@@ -80,24 +61,6 @@ def row(read: Callable[[bytes], Content]) -> Callable[[bytes], None]:
             raise DataError(f"damaged: {error!r:.200}") from error
 
     return read_row
-
-
-@lru_cache
-def scratch() -> Path:
-    """A folder in memory where there is one, for readers that take a path."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="vltool-fuzz-", dir=memory if memory.is_dir() else None))
-
-
-def in_a_file(name: str, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
-    """A reader of a path as a reader of bytes."""
-
-    def read_bytes(data: bytes) -> Any:
-        path = scratch() / name
-        path.write_bytes(data)
-        return read(path)
-
-    return read_bytes
 
 
 def stored(data: bytes) -> None:
@@ -160,10 +123,6 @@ def torch_file() -> bytes:
     file = io.BytesIO()
     torch.save({"model": {"weight": torch.ones(2, 2)}}, file)
     return file.getvalue()
-
-
-def as_json(value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 IMAGES = [{"id": n, "file_name": f"{n:012}.jpg", "height": 40, "width": 60} for n in (1, 2)]
@@ -302,6 +261,7 @@ def targets() -> dict[str, Target]:
             (b"a 0.1 0.2 0.3\ncat 1 2 3\n",),
             "text",
         ),
+        **twelve_targets.targets(),
     }
 
 

@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 
 from tests.fuzz.changes import changed
 from tests.fuzz.targets import TARGETS
+from vltool.registry import READERS
 
 by_name = pytest.mark.parametrize("name", sorted(TARGETS))
+
+
+def test_every_reader_of_a_dataset_has_its_target() -> None:
+    others = {"vqa_v2": "vqa_questions", "flickr30k_entities": "entities_sentence"}  # those of several files
+    assert {others.get(name, name) for name in READERS.own} <= TARGETS.keys()
 
 
 @by_name

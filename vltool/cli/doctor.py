@@ -201,9 +201,9 @@ def _parser_model() -> Finding:
 
 
 def _other_packages() -> Iterator[Finding]:
-    """What other packages add: names that a configuration may use."""
+    """What other packages add: names that a configuration may use, and which of them do not load."""
     from vltool.errors import ConfigError
-    from vltool.registry import DETECTORS, ENCODERS, READERS, TASKS
+    from vltool.registry import DETECTORS, ENCODERS, READERS, TASKS, resolve
 
     for registry in (TASKS, ENCODERS, READERS, DETECTORS):
         try:
@@ -214,6 +214,11 @@ def _other_packages() -> Iterator[Finding]:
             continue
         if found:
             yield Finding(registry.group, found, True)
+        for name in sorted(registry.givers()):
+            try:
+                resolve(registry, name, kind=registry.group.removeprefix("vltool.").removesuffix("s"))
+            except ConfigError as error:
+                yield Finding(f"{registry.group}.{name}", "does not load", False, str(error))
 
 
 def _disk() -> Finding:

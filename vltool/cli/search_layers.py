@@ -50,7 +50,7 @@ def command(
         "strategy": strategy,
         "engine": engine,
         "jobs": jobs,
-        "ray_address": ray_address,
+        "ray_address": "''" if engine == "local" and ray_address is None else ray_address,  # not the file's either
         "budget.trials": budget_trials,
         "budget.hours": budget_hours,
         "preset": preset,

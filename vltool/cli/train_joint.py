@@ -36,6 +36,7 @@ def command(
     """Joint training by Algorithm 1; goes on from its last checkpoint. Ctrl-C saves and leaves."""
     from vltool.config import load
     from vltool.engines.processes import is_started_by_another, join
+    from vltool.engines.ray import check_engine
     from vltool.errors import ConfigError
     from vltool.stages.learning import train_joint
 
@@ -47,8 +48,7 @@ def command(
     settings = {"splits.protocol": protocol, "training.precision": precision}
     values = [*(overrides or []), *(f"{key}={value}" for key, value in settings.items() if value)]
     device = load(config, values).training.device
-    if ray_address and engine != "ray":
-        raise ConfigError("--ray-address goes with --engine ray")
+    check_engine(engine, ray_address)
     if engine == "ray" and not is_started_by_another():
         raise typer.Exit(_launch_on_ray(processes, ray_address, device))
     if processes > 1 and not is_started_by_another():

@@ -6,6 +6,7 @@ same paths: results, checkpoints and features lie there.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from vltool.engines.engine import Done, JobT, LostJob, ResultT
@@ -21,6 +22,7 @@ from vltool.engines.local import num_cores
 from vltool.errors import ConfigError, VltoolError
 
 RETRIES = 3
+SECONDS_TO_GREET = 30.0
 STORE_BYTES = 80 << 20  # of Ray's own object store: jobs and results are small
 
 
@@ -77,21 +79,21 @@ def cluster(address: str, *, num_cpus: int = 0) -> Iterator[Any]:
     num_cpus: for how many a cluster started here has room; it may be more than there are, which then share them.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise ConfigError("--engine ray needs the package ray. Install it: pip install 'vltool[ray]'") from None
+    _check_installed()
     _check_answers(address)
+    import ray
+
     handler = signal.getsignal(signal.SIGTERM)  # Ray sets its own, and leaves it there
     places = max(num_cpus, num_cores())
     here: dict[str, Any] = {"num_cpus": places, "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else here),
-        )
+        with nullcontext() if address else _on_this_machine_alone():
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else here),
+            )
     except Exception as error:  # Ray itself raises plain ones, as when a node takes too long to start
         raise _not_joined(address, error) from error
     try:
@@ -102,6 +104,45 @@ def cluster(address: str, *, num_cpus: int = 0) -> Iterator[Any]:
             signal.signal(signal.SIGTERM, handler)
 
 
+def check_engine(name: str, address: str) -> None:
+    """Raises ConfigError for what can be known to be wrong of an engine before anything runs.
+
+    That is the address of a cluster for another engine, which would not be used, or Ray where it is not installed.
+    """
+    if name != "ray" and address:
+        raise ConfigError(
+            "--ray-address goes with --engine ray: add that, or leave the address out (ray_address in a configuration)"
+        )
+    if name == "ray":
+        _check_installed()
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("--engine ray needs the package ray. Install it: pip install 'vltool[ray]'")
+
+
+@contextmanager
+def _on_this_machine_alone() -> Iterator[None]:
+    """Let a cluster that is started here listen on 127.0.0.1, as it does on macOS and Windows by itself.
+
+    On Linux its ports would be open to the network, and whoever reaches them can have any code run.
+    """
+    from ray._private import ray_constants  # what the variable says is read once, when this is imported
+
+    name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    before, was = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = was
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 def address_of_this_node() -> str:
     """The IP address under which the other nodes of the cluster find the one that this process runs on."""
     import ray
@@ -110,19 +151,41 @@ def address_of_this_node() -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Raises ConfigError if nothing answers at host:port; Ray itself would try for minutes."""
+    """Raises ConfigError if no Ray answers at host:port; Ray itself would try for minutes on end."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "://" in address:
         return
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=10) as connection:
+            if os.environ.get("RAY_USE_TLS") != "1" and not _speaks_grpc(connection):
+                raise ConnectionError("what listens there is not the head of a cluster, whose port is 6379 mostly")
+    except (OSError, ValueError, OverflowError) as error:  # a name that is none, a port above 65535
         raise _not_joined(address, error) from error
 
 
+def _speaks_grpc(connection: socket.socket) -> bool:
+    """Whether the other side greets as HTTP/2 does (RFC 9113, section 3.4), on which Ray's own language rides."""
+    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # length (3 bytes), type 4, flags, stream: an empty SETTINGS frame
+    connection.settimeout(SECONDS_TO_GREET)
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+    greeting = b""
+    while len(greeting) < len(settings):
+        received = connection.recv(len(settings) - len(greeting))
+        if not received:
+            return False
+        greeting += received
+    return greeting[3] == settings[3] and greeting[5:] == settings[5:]
+
+
 def _not_joined(address: str, error: Exception) -> ConfigError:
+    reason = str(error).rstrip(".") or type(error).__name__
+    if not address:
+        return ConfigError(
+            f"a local Ray cluster cannot be started: {reason}. Try again when the machine has less to do, use "
+            "--engine local, or name a running cluster (--ray-address host:port)"
+        )
     return ConfigError(
-        f"the Ray cluster {address or '(a local one)'} cannot be joined: {error}. Name a running one as host:port "
+        f"the Ray cluster {address} cannot be joined: {reason}. Name a running one as host:port "
         "(ray start --head prints it), or leave --ray-address out"
     )
 

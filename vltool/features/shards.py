@@ -252,12 +252,11 @@ def gather(place: str, store: RegionStore) -> dict[str, tuple[int | None, str]]:
 
 def engine_called(name: str, *, workers: int, ray_address: str) -> Engine | None:
     """The engine of a command: None for "local", which `fill` is. Each job has a GPU where the command is given one."""
+    from vltool.engines.ray import RayEngine, check_engine
+
+    check_engine(name, ray_address)
     if name == "local":
-        if ray_address:
-            raise ConfigError("--ray-address goes with --engine ray")
         return None
     import torch
-
-    from vltool.engines.ray import RayEngine
 
     return RayEngine(workers, address=ray_address, gpus_per_job=float(torch.cuda.is_available()))

@@ -19,12 +19,14 @@ def search_layers(
     config: RunConfig, listener: Listener, *, tasks: list[str] | None = None, dry_run: bool = False
 ) -> dict[str, Any]:
     """Trials of the grid on each task alone, then the plan; or a published plan. dry_run: says what it would do."""
+    from vltool.engines.ray import check_engine
     from vltool.search.preset import write_preset
     from vltool.search.study import search
 
     searched = known_tasks(config, tasks)
     if config.search.preset:
         return write_preset(config, searched, say=listener.say, dry_run=dry_run)
+    check_engine(config.search.engine, config.search.ray_address)
     inputs = load_run(config)
     if not dry_run:
         write_counts(config, inputs.prepared)

@@ -23,6 +23,7 @@ STAGES = {
 
 def check_run(config: RunConfig) -> None:
     """What can be known to be wrong before the first stage runs. Raises ConfigError."""
+    from vltool.engines.ray import check_engine
     from vltool.search.preset import preset_plans
     from vltool.search.task_search import list_trials
     from vltool.tasks.corpus import check_words
@@ -33,7 +34,10 @@ def check_run(config: RunConfig) -> None:
     if {"search-layers", "train-joint"} & set(config.stages):
         check_settings(config.training)
         check_encoder(config.encoder)
+    if "extract-features" in config.stages:
+        check_engine(config.features.engine, config.features.ray_address)
     if "search-layers" in config.stages:
+        check_engine(config.search.engine, config.search.ray_address)
         tasks = list(config.tasks)
         if config.search.preset:
             plans = preset_plans(config, tasks)

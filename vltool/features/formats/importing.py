@@ -325,5 +325,5 @@ def read_sizes(path: str | Path) -> dict[str, tuple[int, int]]:
     try:
         sizes = json.loads(Path(path).read_text(encoding="utf-8"))
         return {image_id: (int(width), int(height)) for image_id, (width, height) in sizes.items()}
-    except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f'{path}: expected JSON, {{"coco:391895": [width, height]}}: {error}') from error
