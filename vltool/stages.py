@@ -161,7 +161,7 @@ def _embed_text(config: RunConfig, listener: Listener) -> dict[str, Any]:
             + f", {row['used']:,} used"
         )
     folder = text_folder(config)
-    corpus = build_corpus(prepared, config.text, before=folder, progress=listener.say)
+    corpus = build_corpus(prepared, config.text, before=folder, progress=listener.say, decoders=config.decoders)
     save_corpus(corpus, folder)
     if config.splits.protocol != "paper-ii":
         _write_counts(config, prepared)

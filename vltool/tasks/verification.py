@@ -53,6 +53,9 @@ class Verification(Task[RecordT]):
         """See `Metric.submission`."""
         return None
 
+    def outputs(self) -> Sequence[str]:
+        return self.classes
+
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.verification import VerificationDecoder
 

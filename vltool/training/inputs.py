@@ -82,6 +82,7 @@ class RunInputs:
             vectors=self.corpus.vectors,
             feature_dim=self.feature_dim,
             seed=seed,
+            decoders=self.config.decoders,
         )
         if new and model.encoder.wants_first_weights:
             say(model.encoder.take_first_weights(dict(model.decoders.items())))
