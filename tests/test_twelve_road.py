@@ -46,7 +46,7 @@ def place_of(world: Path, path: str) -> str:
 
 def small(folder: Path, pipeline: str) -> Path:
     """A pipeline of 12-in-1 with the world's files, a tiny network and a few updates."""
-    raw = read_layers(ROOT / "pipelines" / f"twelve_{pipeline}.yaml")
+    raw = json.loads(json.dumps(read_layers(ROOT / "pipelines" / f"twelve_{pipeline}.yaml")))  # aliases become copies
     world, out = folder / "world", folder / pipeline
     for task in raw["tasks"].values():
         for source in (source for split in ("train", "val", "test") for source in task.get(split, [])):
