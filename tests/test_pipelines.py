@@ -16,6 +16,7 @@ from vltool.training.schedule import JointPlan
 ROOT = Path(__file__).parents[1]
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
 PAPER = [path for path in PIPELINES if path.name.startswith("paper_")]
+TWELVE = [path for path in PIPELINES if path.name.startswith("twelve_") and path.name != "twelve_world.yaml"]
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +80,45 @@ def test_every_paper_table_has_a_pipeline_that_the_page_names() -> None:
         files = {path for _, source in sources_of(config) for path in source.files.values()}
         for path in (*files, config.text.glove, config.features.config_file, config.features.weights):
             assert Path(path).name in page, path
+
+
+@pytest.mark.parametrize("path", TWELVE, ids=lambda path: path.stem)
+def test_pipelines_of_12_in_1_have_its_settings(path: Path) -> None:
+    config = load(path)
+    options = encoder_options(config.encoder)
+    assert (options.text_layers, options.image_layers, options.num_levels) == (12, 6, 6)
+    assert (options.text_width, options.image_width, options.dropout) == (768, 1024, 0.1)
+    training = config.training
+    assert (training.optimizer, training.weight_decay, training.schedule, training.warmup, training.sampling) == (
+        *("adamw", 0.01, "linear", 0.1, "round-robin"),
+    )
+    assert config.splits.protocol == "clean"
+    plans = {plan.task: plan for plan in load_plan(training.plan, list(config.tasks), num_levels=options.num_levels)}
+    assert {plan.level for plan in plans.values()} == {6}
+    if path.stem == "twelve_pretraining":
+        assert set(plans) == {"masked_words", "masked_regions", "alignment"} and training.learning_rate == 1e-4
+        return
+    sizes = {256: "visual7w refcoco refcoco_plus refcocog snli_ve", 64: "nlvr2 guesswhat"}
+    for name, plan in plans.items():
+        assert plan.batch_size == next((size for size, names in sizes.items() if name in names.split()), 128)
+    assert training.learning_rate == 2e-5 and set(training.part_rates.values()) == {1e-4}
+    doubled = {name for name, task in config.tasks.items() if task.loss_weight == 2}
+    assert doubled == {"vqa", "visual_genome_qa", "gqa"}  # 4e-5 over 2e-5
+    assert config.shared_decoders == {
+        "answers": ["vqa", "visual_genome_qa"],
+        "retrieval": ["coco_retrieval", "flickr30k_retrieval"],
+        "pointing": ["refcoco", "refcoco_plus", "refcocog", "visual7w", "guesswhat"],
+    }
+    assert (training.stop_and_go is not None) == (path.stem == "twelve_joint")
+    expectations = {"refcoco": 120624, "nlvr2": 86373, "visual7w": 93813}
+    assert {name: expected(config, name)["train"] for name in expectations} == expectations
+
+
+def test_every_file_of_12_in_1_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "reproduce.md").read_text()
+    for path in TWELVE:
+        config = load(path)
+        assert path.name in page
+        files = {file for _, source in sources_of(config) for file in source.files.values()}
+        for file in (*files, config.text.wordpiece_vocab, config.features.config_file, config.features.weights):
+            assert Path(file).name in page, file

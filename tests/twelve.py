@@ -22,8 +22,9 @@ from vltool.structures import ImageId, RegionFeatures
 from vltool.tasks.batching import Batching
 from vltool.tasks.network import build_network, sentence_frames, wanted_frame
 from vltool.tasks.prepare import PreparedTasks
+from vltool.tasks.shared_decoders import answer_pools
 from vltool.tasks.task import Task
-from vltool.text.vocabulary import AnswerPool, Vocabulary
+from vltool.text.vocabulary import Vocabulary
 from vltool.text.wordpiece import WordPieces
 from vltool.text.words import Words
 
@@ -162,10 +163,12 @@ def twelve_model(
     given: Any = None,
     encoder: EncoderConfig | None = None,
     levels: Mapping[str, int] | None = None,
+    decoders: Mapping[str, str] | None = None,
 ) -> tuple[JointModel, PreparedTasks, Batching]:
     """An untrained model for some tasks (all), with their answer pools; their batching.
 
     encoder: d = 16 unless another is given, with the words that it reads. levels: 2 for a task that is not in it.
+    decoders: task → the name of its decoder, where it is not its own.
     """
     chosen = tasks or {name: task for name, task in every_task().items() if not names or name in names}
     examples = {name: {s: task.examples(s) for s in SPLITS} for name, task in chosen.items()}
@@ -179,11 +182,12 @@ def twelve_model(
     else:
         tokens = {sentence: tuple(sentence.split()) for sentence in sentences}
         words = Vocabulary.build(list(tokens.values()))
+    training = {name: splits["train"] for name, splits in examples.items()}
+    pools = answer_pools(chosen, training, decoders or {}, threshold=0)
     for name, task in chosen.items():
         task.learn_words(words)
-        answers = task.answers(examples[name]["train"])
-        if answers:
-            task.learn_answers(AnswerPool.build(answers, threshold=0, normalize=task.normalize_answer))
+        if name in pools:
+            task.learn_answers(pools[name])
     regions = regions or Pictures()
     for name, task in chosen.items():
         task.prepare_training(examples[name]["train"], regions)
@@ -194,6 +198,7 @@ def twelve_model(
         vectors=np.random.default_rng(0).normal(0, 1, (len(words), 6)).astype(np.float32),
         feature_dim=FEATURE_DIM,
         seed=0,
+        decoders=decoders,
     )
     token_ids = {sentence: np.array(words.ids(found), np.int64) for sentence, found in tokens.items()}
     frames = sentence_frames(config, words)

@@ -45,6 +45,7 @@ from vltool.training_config import (
     StopAndGoConfig,  # noqa: F401 - for _inner
     TrainingConfig,
     check_combinations,
+    check_decoders,
 )
 from vltool.yaml_files import apply_override, read_layers
 
@@ -80,7 +81,8 @@ class TaskConfig:
     """What a task learns from and is scored on. type: its name in the registry (default: the key).
 
     loss_weight: what its loss is multiplied with, so that no task drowns the others in a joint training.
-    learning_rate: of its own updates, in place of training.learning_rate.
+    learning_rate: of its own updates, in place of training.learning_rate. decoder: the name of its decoder; tasks that
+    name the same one share it (default: one of its own, under the task's name).
     """
 
     train: tuple[SourceConfig, ...]
@@ -89,6 +91,7 @@ class TaskConfig:
     type: str = ""
     loss_weight: Positive = 1.0
     learning_rate: Positive | None = None
+    decoder: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -145,6 +148,20 @@ class RunConfig:
     def out_dir(self) -> Path:
         return Path(self.out)
 
+    @property
+    def decoders(self) -> dict[str, str]:
+        """task → the name of its decoder."""
+        return {name: task.decoder or name for name, task in self.tasks.items()}
+
+    @property
+    def shared_decoders(self) -> dict[str, list[str]]:
+        """The name of each decoder that several tasks use → those tasks."""
+        users = {
+            decoder: [task for task, own in self.decoders.items() if own == decoder]
+            for decoder in self.decoders.values()
+        }
+        return {decoder: tasks for decoder, tasks in users.items() if len(tasks) > 1}
+
 
 def load(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> RunConfig:
     """The configuration in a YAML file with `a.b=c` overrides applied. Raises ConfigError naming the key."""
@@ -193,7 +210,7 @@ def dump(config: RunConfig) -> dict[str, Any]:
         (plain["features"], "given_store"),
         *((item, "vg_images") for item in plain["features"]["extract"]),
         *((world, "twelve") for world in (plain["world"],) if world),
-        *((task, "learning_rate") for task in plain["tasks"].values()),
+        *((task, key) for task in plain["tasks"].values() for key in ("learning_rate", "decoder")),
         *((source, "expect") for task in plain["tasks"].values() for split in _SPLITS for source in task[split]),
     ):
         if not part[key]:
@@ -316,11 +333,7 @@ def _check_names(config: RunConfig, where: str) -> None:
     seeds = config.combinations.seeds
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise ConfigError(f"{where}: combinations.seeds is {list(seeds)}: name different whole numbers from 0 up")
-    for part in config.training.part_rates:
-        if part.startswith("decoders.") and part.split(".")[1] not in config.tasks:
-            raise ConfigError(
-                f"{where}: training.part_rates: {part}: the run has no such task; it has {', '.join(config.tasks)}"
-            )
+    check_decoders(config.decoders, config.training.part_rates, where=where)
     check_combinations(config.combinations, list(config.tasks), where=where)
     for name in config.search.tasks:
         if name not in config.tasks:

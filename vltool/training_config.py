@@ -12,7 +12,8 @@ training:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -118,3 +119,22 @@ def check_combinations(chosen: CombinationsConfig, known: Sequence[str], *, wher
         raise ConfigError(f"{where}: combinations.train asks for groups, and combinations.groups names none")
     if "finetuned" in chosen.train and "all" not in chosen.train:
         raise ConfigError(f"{where}: combinations.train: finetuned starts from the training of all: name `all` too")
+
+
+def check_decoders(decoders: Mapping[str, str], part_rates: Iterable[str], *, where: str) -> None:
+    """Raises ConfigError for names of decoders that cannot be, and rates of decoders that the run has not.
+
+    decoders: task → the name of its decoder.
+    """
+    for task, name in decoders.items():
+        if not re.fullmatch(r"[\w-]+", name):
+            raise ConfigError(f"{where}: tasks.{task}.decoder is {name!r}: a name has letters, digits, _ and - alone")
+        if decoders.get(name, name) != name:
+            raise ConfigError(
+                f"{where}: tasks.{task}.decoder is {name}, a task whose own decoder is {decoders[name]}. Name that "
+                "one to share it, or one that is no task's name"
+            )
+    for part in part_rates:
+        if part.startswith("decoders.") and part.split(".")[1] not in decoders.values():
+            known = ", ".join(dict.fromkeys(decoders.values()))
+            raise ConfigError(f"{where}: training.part_rates: {part}: the run has no such decoder; it has {known}")

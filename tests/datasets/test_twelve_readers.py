@@ -157,6 +157,7 @@ def test_a_game_in_either_layout(tmp_path: Path, game: dict[str, Any]) -> None:
     (found,) = guesswhat.read(files={"games": write_lines(tmp_path / "guesswhat.train.jsonl", [game])})
     assert found.record_id == "2400" and found.image_id == "coco:9" and found.kind == "success"
     assert found.text == "Is it a cat? Yes. On the left? No."
+    assert found.turns == (("Is it a cat?", "Yes"), ("On the left?", "No"))
     assert found.box_ids == (30, 31) and found.boxes[1] == (30, 1, 50, 4) and found.answer == 1
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -21,8 +22,13 @@ from tests.datasets.twelve_files import (
     write_pickle,
 )
 from vltool.cli.app import app
+from vltool.datasets import referring
 from vltool.errors import DataError
 from vltool.evaluation.score_twelve import score_gqa, score_nlvr2, score_referring, score_visual7w
+from vltool.features.header import make_header
+from vltool.features.store import RegionStore
+from vltool.metrics.pointing import finds
+from vltool.structures import RegionFeatures
 
 
 def command(*words: object) -> dict[str, Any]:
@@ -89,7 +95,9 @@ def test_referring_expressions(tmp_path: Path) -> None:
     given = ["--refs", files["refs"], "--instances", files["instances"], "--split", "train+testA"]
     boxes = [{"id": "3-0", "box": [30, 1, 50, 4]}, {"id": "3-1", "box": [5, 1, 25, 4]}]
     found = command("referring", "--predictions", predicted(tmp_path, boxes), *given)
-    assert found == {"accuracy": 50, "accuracy/train": 100, "accuracy/testA": 0, "expressions": 2, "iou": "> 0.5"}
+    assert found == {"accuracy": 50, "accuracy/train": 100, "accuracy/testA": 0, "expressions": 2, "iou": "> 0.5"} | {
+        "regions": "not said (--store)"
+    }
     for wrong, message in (
         ([*boxes, boxes[0]], r"predictions\[2\]\.id: expected an expression that is not answered before"),
         ([boxes[0], {"id": "3-1", "box": [5, 1, 2, 4]}], r"predictions\[1\]\.box: box 0: expected finite"),
@@ -99,10 +107,33 @@ def test_referring_expressions(tmp_path: Path) -> None:
             score_referring(predicted(tmp_path, wrong), **files, split="train+testA")
 
 
+def test_referring_expressions_have_the_upper_bound_of_their_candidates(tmp_path: Path) -> None:
+    files = {
+        "refs": write_pickle(tmp_path / "refs(unc).p", REFS),
+        "instances": write_json(tmp_path / "instances.json", INSTANCES),
+    }
+    records = referring.read(files=files, split="train+testA")
+    size = {"height": 2 * records[0].height, "width": 2 * records[0].width}  # described at twice the size
+    boxes = np.array([[60, 2, 100, 8], [10, 2, 14, 6]], np.float32)
+    header = make_header(feature_dim=8, backend="builtin", fingerprint="f", recipe={"name": "bottom-up"})
+    with RegionStore.create(tmp_path / "store", header) as store:
+        for image_id in dict.fromkeys(record.image_id for record in records):
+            store.put(RegionFeatures(image_id, np.zeros((2, 8), np.float16), boxes, **size))
+    answers = [{"id": "3-0", "box": [30, 1, 50, 4]}, {"id": "3-1", "box": [5, 1, 7, 3]}]
+    given = {**files, "split": "train+testA", "store": tmp_path / "store"}
+    found = score_referring(predicted(tmp_path, answers), **given).scores
+    possible = [bool(finds(boxes / 2, record.boxes[record.answer]).any()) for record in records]
+    assert found["upper_bound"] == 100 * sum(possible) / len(possible) >= found["accuracy"] == 50
+    assert found["regions"] == "builtin bottom-up"
+    answers[1]["box"] = [5, 1, 25, 4]
+    with pytest.raises(DataError, match=r"the box of 3-1, \[5.0, 1.0, 25.0, 4.0\], is none of the 2 regions"):
+        score_referring(predicted(tmp_path, answers), **given)
+
+
 def test_visual7w(tmp_path: Path) -> None:
     dataset = write_json(tmp_path / "dataset_v7w_pointing.json", VISUAL7W)
     answers = [{"qa_id": n, "candidates": [{"answer": box}, {"answer": 11}]} for n, box in ((1, 14), (2, 12))]
     given = ["--predictions", predicted(tmp_path, answers), "--dataset", dataset, "--split", "train"]
-    assert command("visual7w", *given) == {"accuracy": 50, "questions": 2}
+    assert command("visual7w", *given) == {"accuracy": 50, "questions": 2, "regions": "given"}
     with pytest.raises(DataError, match=r"predictions\[0\].*expected an object of fields, found None"):
         score_visual7w(predicted(tmp_path, [{"qa_id": 1, "candidates": []}]), dataset=dataset, split="train")

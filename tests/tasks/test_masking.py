@@ -10,6 +10,9 @@ import pytest
 import torch
 
 from tests.miniature import COLOURS, Pictures, miniature_corpus, miniature_model, miniature_prepared, picture
+from tests.training.test_contract import SMALL
+from tests.twelve import twelve_model
+from vltool.config import EncoderConfig
 from vltool.errors import ConfigError, DataError
 from vltool.evaluation.evaluate import evaluate
 from vltool.models.decoders.masked import MaskedWordsDecoder
@@ -174,3 +177,19 @@ def test_what_is_missing_is_said_with_the_next_step() -> None:
             batching.training_batch(kind(kind.__name__, {}), examples, np.random.default_rng(0))
     with pytest.raises(ConfigError, match="word_share"):
         MaskedWords("masked_words", {}, options={"word_share": 1.5})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("encoder", "options", "alike"),
+    [("dense_coattention", {}, True), ("dense_coattention", {"region_positions": True}, False), ("vilbert", {}, False)],
+)
+def test_hidden_regions_differ_by_where_they_are_alone(encoder: str, options: dict[str, bool], alike: bool) -> None:
+    chosen = EncoderConfig(encoder, {**SMALL[encoder], **options})
+    model, prepared, batching = twelve_model("masked_regions", encoder=chosen)
+    batch, _ = batching.batch(prepared.tasks["masked_regions"], prepared.examples["masked_regions"]["train"][:4])
+    regions = batch.regions.clone()
+    regions[:, :2] = 0
+    places = torch.tensor([[0, 1]]).expand(batch.num_examples, 2)
+    logits = model.eval().logits("masked_regions", replace(batch, regions=regions, inputs={"region_places": places}))
+    assert torch.allclose(logits[:, 0], logits[:, 1], atol=1e-6) is alike

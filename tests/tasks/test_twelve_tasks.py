@@ -86,6 +86,27 @@ def test_games_without_a_question_or_lost_are_not_asked() -> None:
     assert len(make_task("guesswhat", {"test": records}, games="success").examples("test")) == 4
 
 
+def test_a_dialogue_is_read_as_it_is_or_marked_as_in_12_in_1() -> None:
+    record = replace(pointing(range(1))[0], text="Is it red? No. Is it blue? Yes.")
+    record = replace(record, turns=(("Is it red?", "No"), ("Is it blue?", "Yes")))
+    (plain,) = make_task("guesswhat", {"test": [record]}).examples("test")
+    (marked,) = make_task("guesswhat", {"test": [record]}, dialogue="marked").examples("test")
+    assert plain.rows[0][1] == record.text
+    assert marked.rows[0][1] == "start Is it red? answer No stop start Is it blue? answer Yes stop"
+
+
+@pytest.mark.parametrize(("name", "num_classes"), [("nlvr2", 2), ("snli_ve", 3)])
+def test_classes_may_be_told_apart_by_a_logistic_loss(name: str, num_classes: int) -> None:
+    task = make_task(name, loss="logistic")
+    model, prepared, batching = twelve_model(tasks={name: task})
+    batch, _ = batching.batch(task, prepared.examples[name]["train"][:4])
+    logits = torch.zeros(batch.num_examples, num_classes)
+    assert task.loss(logits, batch).item() == pytest.approx(np.log(2))  # a mean over examples and classes
+    right = torch.nn.functional.one_hot(batch.targets["label"], num_classes)
+    assert task.loss(40.0 * (2 * right - 1), batch).item() < 1e-6
+    assert torch.isfinite(model.loss(task, batch))
+
+
 def test_an_expression_is_found_above_half_an_overlap_of_the_best_detected_region() -> None:
     _, prepared, batching = twelve_model("refcoco")
     task, examples = prepared.tasks["refcoco"], prepared.examples["refcoco"]["test"][:2]

@@ -54,10 +54,23 @@ SMALL = {
 LEVELS = dict.fromkeys(TASKS, 2) | miniature.LEVELS
 
 
+SHARED = {
+    **dict.fromkeys(("vqa", "visual_genome_qa"), "answers"),
+    **dict.fromkeys(("coco_retrieval", "flickr30k_retrieval", "alignment"), "retrieval"),
+    **dict.fromkeys(("refcoco", "refcoco_plus", "refcocog", "visual7w", "guesswhat"), "referring"),
+}
+"""Task → decoder, as 12-in-1 shares them; alignment too, as nothing speaks against it."""
+SHARED_LEVELS = {name: LEVELS["vqa"] if SHARED.get(name) == "answers" else 2 for name in LEVELS}
+
+
 class Network:
-    def __init__(self, encoder: str) -> None:
+    def __init__(self, encoder: str, *, shared: bool = False) -> None:
         config = EncoderConfig(encoder, SMALL[encoder])
-        self.model, self.prepared, self.batching = twelve_model(encoder=config, levels=LEVELS)
+        self.decoders = SHARED if shared else {}
+        self.levels = SHARED_LEVELS if shared else LEVELS
+        self.model, self.prepared, self.batching = twelve_model(
+            encoder=config, levels=self.levels, decoders=self.decoders
+        )
         self.tasks: dict[str, Task[Any]] = self.prepared.tasks
 
     def batch(self, name: str, size: int = 7) -> Batch:
@@ -73,21 +86,24 @@ def test_every_registered_name_is_held_to_the_contract() -> None:
     assert set(SMALL) == set(ENCODERS)
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["own decoders", "shared decoders"])
 @pytest.mark.parametrize("encoder", sorted(SMALL))
 @pytest.mark.parametrize("name", sorted(LEVELS))
-def test_an_update_leaves_levels_above_and_other_decoders_bit_identical(name: str, encoder: str) -> None:
-    network = Network(encoder)
+def test_an_update_leaves_levels_above_and_other_decoders_bit_identical(name: str, encoder: str, shared: bool) -> None:
+    network = Network(encoder, shared=shared)
+    levels, own = network.levels, network.decoders.get(name, name)
     updater = network.updater(accumulate=2)
     for other in LEVELS:  # so that Adam has momentum everywhere
         updater.update(network.tasks[other], network.batch(other))
     before = snapshot(network.model)
     updater.update(network.tasks[name], network.batch(name))
     moved = {key for key, tensor in network.model.state_dict().items() if not torch.equal(tensor, before[key])}
-    above = tuple(f"encoder.levels.{level}." for level in range(LEVELS[name], 3))
-    others = tuple(f"decoders.{other}." for other in LEVELS if other != name)
+    above = tuple(f"encoder.levels.{level}." for level in range(levels[name], 3))
+    others = tuple(f"decoders.{other}." for other in network.model.decoders if other != own)
+    assert len(others) == len(LEVELS) - 1 - shared * 7  # ten tasks use three
     assert not [key for key in moved if key.startswith((*above, *others))]
-    assert any(key.startswith(f"decoders.{name}.") for key in moved)
-    assert any(key.startswith(f"encoder.levels.{LEVELS[name] - 1}.") for key in moved)
+    assert any(key.startswith(f"decoders.{own}.") for key in moved)
+    assert any(key.startswith(f"encoder.levels.{levels[name] - 1}.") for key in moved)
 
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))

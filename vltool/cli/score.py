@@ -105,7 +105,10 @@ def grounding_command(
     for kind, (name, row) in kinds.items():
         first = _shown(row["recall@1"]) + (f" ({_interval(flat, name)})" if flat else "")
         rows.append([kind, first, *(_shown(row[other]) for other in names[1:])])
-    title = f"grounding, {protocol} boxes, IoU ≥ 0.5" + ", recall@1 with 95 % interval" * bool(flat)
+    title = (
+        f"grounding, {protocol} boxes, IoU ≥ 0.5, regions of the predictions"
+        + ", recall@1 with 95 % interval" * bool(flat)
+    )
     print_table(title, ["type", *names], rows)
 
 
@@ -144,14 +147,17 @@ def referring_command(
     refs: Annotated[Path, typer.Option(help="The official refs(unc).p, refs(umd).p or refs(google).p.")],
     instances: Annotated[Path, typer.Option(help="The instances.json beside it.")],
     split: Annotated[str, typer.Option(help="val, testA, testB, test, or a sum of them.")],
+    store: Annotated[
+        Path | None, typer.Option(help="Feature store of the regions that were chosen from: their upper bound too.")
+    ] = None,
     bootstrap: Bootstrap = 0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """RefCOCO, RefCOCO+, RefCOCOg: share of boxes with IoU > 0.5."""
+    """RefCOCO, RefCOCO+, RefCOCOg: share of boxes with IoU > 0.5, and what the candidates allow at best."""
     from vltool.evaluation.score_twelve import score_referring
 
-    found = score_referring(predictions, refs=refs, instances=instances, split=split)
+    found = score_referring(predictions, refs=refs, instances=instances, split=split, store=store)
     _show(f"referring expressions, {split}, IoU > 0.5", found, bootstrap, seed, json)
 
 

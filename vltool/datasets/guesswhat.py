@@ -35,8 +35,8 @@ def read(*, files: Mapping[str, Path], split: str = "", image_id: str = "") -> l
     """The games, in the order of the file; kind is how the game ended (success, failure, incomplete).
 
     files: `games`, or one file a split (`train_games`, `valid_games`: `split: valid`). text: questions and answers in
-    turn, empty where no question was asked. boxes: the things of the game in the order of their numbers, all of them
-    candidates. image_id: pattern of the pictures' ids (default: coco:{number}). Raises DataError.
+    turn (Is it a person? Yes.), empty where no question was asked. boxes: the things of the game in the order of their
+    numbers, all of them candidates. image_id: pattern of the pictures' ids (default: coco:{number}). Raises DataError.
     """
     check_files(files, split, known=("games",))
     path = require(files, "games", split)
@@ -65,10 +65,11 @@ def _game(game: str, fields: Mapping[str, Any], place: Place, namer: ImageNamer)
     answer = checks.whole(fields, "object_id", place)
     if answer not in boxes:
         place.fail("object_id", "one of the game's objects", answer)
+    turns = tuple(_turns(fields, place))
     return PointingRecord(
         record_id=game,
         image_id=namer(number),
-        text=_dialogue(fields, place),
+        text=" ".join(f"{question} {said}." for question, said in turns),
         boxes=tuple(boxes.values()),
         box_ids=tuple(boxes),
         candidates=tuple(range(len(boxes))),
@@ -76,6 +77,7 @@ def _game(game: str, fields: Mapping[str, Any], place: Place, namer: ImageNamer)
         height=height,
         width=width,
         kind=intern(fields["status"]),
+        turns=turns,
     )
 
 
@@ -103,14 +105,12 @@ def _boxes(
         yield number, box
 
 
-def _dialogue(fields: Mapping[str, Any], place: Place) -> str:
-    """Is it a person? Yes. Is it on the left? No."""
-    said = []
+def _turns(fields: Mapping[str, Any], place: Place) -> Iterator[tuple[str, str]]:
+    """Each question and its answer: Is it a person?, Yes."""
     for index, value in enumerate(checks.list_of(fields, "qas", place)):
         inner = Place(place.path, f"line[{place.number}].qas", index)
         pair = checks.record(value, inner)
         question, answer = ("question", "answer") if "question" in pair else ("q", "a")
         if pair.get(answer) not in ANSWERS:
             inner.fail(answer, f"one of {', '.join(ANSWERS)}", pair.get(answer, checks.MISSING))
-        said.append(f"{checks.text(pair, question, inner).strip()} {pair[answer]}.")
-    return " ".join(said)
+        yield checks.text(pair, question, inner).strip(), intern(pair[answer])

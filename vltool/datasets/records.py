@@ -112,6 +112,7 @@ class PointingRecord:
     boxes: of the picture, the same for all its records. box_ids: what the dataset calls them. candidates: places in
     `boxes` that may be pointed at. answer: the place of the right one. height, width: of the picture that the boxes
     are in, 0 where the files do not say. kind: what the dataset says of it (the type of a question, the end of a game).
+    turns: question and answer, where `text` is a dialogue.
     """
 
     record_id: str
@@ -124,6 +125,7 @@ class PointingRecord:
     height: int = 0
     width: int = 0
     kind: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

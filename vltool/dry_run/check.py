@@ -20,6 +20,7 @@ from vltool.dry_run.memory import machine_bytes
 from vltool.dry_run.pictures import Pictures, examine_coverage, examine_pictures
 from vltool.dry_run.plans import Plans, examine_batches, examine_plans
 from vltool.dry_run.rehearsal import EXAMPLES_ON_CPU, PictureCost, UpdateCost, time_pictures, time_tokens, time_updates
+from vltool.dry_run.sharers import examine_sharers
 from vltool.dry_run.stand_in import sentences_of, some_of, stand_in_tasks
 from vltool.dry_run.text import TextFiles, examine_text
 from vltool.engines.local import num_cores
@@ -104,6 +105,7 @@ def _rehearse(
             "the files of the tasks are not all there: sentences of the generated world stand for theirs"
         )
         prepared = stand_in_tasks(config)
+    examine_sharers(config, prepared, plans, findings)
     feature_dim = pictures.feature_dim or USUAL_FEATURES
     regions = pictures.region_counts or ([round(picture.regions)] if picture else [_usual_regions(config)])
     if not pictures.region_counts:

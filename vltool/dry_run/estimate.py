@@ -153,7 +153,7 @@ def _trainings(config: RunConfig, stage: str, trainings: Sequence[JointPlan], st
         updates += sum(cost.seconds * cost.plan.num_updates for cost in costs)
         times = 1 + (joint.num_cycles // config.training.evaluate_every if config.training.evaluate_every else 0)
         scoring += times * sum(_scoring(config, cost, "val", steps) for cost in costs)
-        parameters = _parameters(costs)
+        parameters = _parameters(costs, config.decoders)
         kept = config.training.keep_last + bool(config.training.evaluate_every)  # and the best on validation
         saved.append(kept * (BYTES_SAVED * parameters + NUM_WORDS * steps.vector_width * 4))
         memory.append(steps.held_bytes + (4 + BYTES_OF_TRAINED) * parameters + max(c.memory_bytes for c in costs))
@@ -167,10 +167,10 @@ def _trainings(config: RunConfig, stage: str, trainings: Sequence[JointPlan], st
     return StageEstimate(stage, updates + scoring, disk, at_once * max(memory), reckoned)
 
 
-def _parameters(costs: Sequence[UpdateCost]) -> int:
-    """Of a joint training: the encoder up to the highest level, and every decoder."""
+def _parameters(costs: Sequence[UpdateCost], decoders: Mapping[str, str]) -> int:
+    """Of a joint training: the encoder up to the highest level, and every decoder, a shared one once."""
     encoder = max(cost.num_parameters - cost.num_decoder_parameters for cost in costs)
-    return encoder + sum(cost.num_decoder_parameters for cost in costs)
+    return encoder + sum({decoders[cost.plan.task]: cost.num_decoder_parameters for cost in costs}.values())
 
 
 def _scoring(config: RunConfig, cost: UpdateCost, split: str, steps: Steps) -> float:

@@ -88,7 +88,9 @@ def time_updates(
     count = plan.batch_size if device.type == "cuda" else min(plan.batch_size, EXAMPLES_ON_CPU)
     examples = some_of(prepared.examples[plan.task]["train"], count)
     words = words_of(config, sentences_of(examples))
-    _teach(task, examples, words.vocabulary)
+    found = task.answers(examples)
+    pool = AnswerPool.build(found, threshold=0, normalize=task.normalize_answer) if found else None
+    teach(task, words.vocabulary, pool)
     regions = RandomRegions(feature_dim, region_counts, config.features.dtype)
     given = RandomGiven(regions, task, examples)
     batching = Batching(regions, words.tokens, words.ids, frames=words.frames, given=given)
@@ -152,12 +154,12 @@ def time_tokens(config: RunConfig, sentences: Sequence[str]) -> float:
     return (time.perf_counter() - started) / max(1, len(sentences))
 
 
-def _teach(task: Task[Any], examples: Sequence[Example], words: Words) -> None:
+def teach(task: Task[Any], words: Words, pool: AnswerPool | None) -> None:
+    """Give a task what its decoder is made by; pool: None where it chooses from none."""
     task.learn_words(words)
     task.learn_features({"class_names": ["thing"] * NUM_CLASSES})
-    found = task.answers(examples)
-    if found:
-        task.learn_answers(AnswerPool.build(found, threshold=0, normalize=task.normalize_answer))
+    if pool is not None:
+        task.learn_answers(pool)
 
 
 @torch.inference_mode()

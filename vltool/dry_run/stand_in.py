@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vltool.config import RunConfig, SourceConfig, SplitsConfig
+from vltool.config import RunConfig, SourceConfig, SplitsConfig, sources_of
 from vltool.structures import Example, ImageId, RegionFeatures
 from vltool.tasks.batching import Frame
 from vltool.tasks.corpus import word_pieces
@@ -46,24 +46,61 @@ _OF_READER = {  # what stands for the files of each reader
         },
     ),
 }
+_OF_TWELVE = {  # the same, of the readers of the further datasets of 12-in-1
+    "visual_genome_qa": SourceConfig("visual_genome_qa", {"questions": "visual_genome/question_answers.json"}),
+    "gqa": SourceConfig("gqa", {"questions": "gqa/train_balanced_questions.json"}),
+    "referring": SourceConfig(
+        "referring", {"refs": "refcoco/refs(unc).p", "instances": "refcoco/instances.json"}, split="train"
+    ),
+    "visual7w": SourceConfig(
+        "visual7w",
+        {"dataset": "visual7w/dataset_v7w_pointing.json", "images": "visual_genome/image_data.json"},
+        split="train",
+    ),
+    "guesswhat": SourceConfig("guesswhat", {"games": "guesswhat/guesswhat.train.jsonl.gz"}),
+    "nlvr2": SourceConfig("nlvr2", {"statements": "nlvr2/train.json"}),
+    "snli_ve": SourceConfig("snli_ve", {"pairs": "snli_ve/snli_ve_train.jsonl"}),
+    "conceptual_captions": SourceConfig(
+        "conceptual_captions", {"captions": "conceptual_captions/Train_GCC-training.tsv"}
+    ),
+}
 _BOX_PX = 200.0
 
 
 def stand_in_tasks(config: RunConfig) -> PreparedTasks:
     """The run's tasks over a small generated world, which is drawn for it and thrown away."""
     from vltool.world.files import write_world
+    from vltool.world.twelve.splits import LEAST
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_world(folder, num_train=NUM_PICTURES, num_val=4, num_test=4, questions_per_image=8)
+        further = any(source.reader in _OF_TWELVE for _, source in sources_of(config))
+        sizes = {"num_train": NUM_PICTURES, "num_val": 4, "num_test": 4}
+        if further:
+            sizes = {name: max(count, LEAST[name]) for name, count in sizes.items()}
+        write_world(
+            folder,
+            num_train=sizes["num_train"],
+            num_val=sizes["num_val"],
+            num_test=sizes["num_test"],
+            questions_per_image=8,
+            twelve=further,
+        )
         tasks = {}
         for task, settings in config.tasks.items():
-            known = [_OF_READER[source.reader] for source in settings.train if source.reader in _OF_READER]
+            known = [found for source in settings.train if (found := _stand_in(source.reader, folder))]
             if known:
-                files = {key: str(folder / path) for key, path in known[0].files.items()}
-                source = replace(known[0], files=files, image_id="world:{number}")
-                tasks[task] = replace(settings, train=(source,), val=(), test=())
+                tasks[task] = replace(settings, train=(known[0],), val=(), test=())
         return prepare_tasks(replace(config, tasks=tasks, splits=SplitsConfig(protocol="off")))
+
+
+def _stand_in(reader: str, folder: Path) -> SourceConfig | None:
+    """What stands for a source of a reader, in the world in `folder`; None for a reader that vltool does not know."""
+    found = _OF_READER.get(reader) or _OF_TWELVE.get(reader)
+    if found is None:
+        return None
+    files = {key: str(folder / path) for key, path in found.files.items()}
+    return replace(found, files=files, image_id="world:{number}" if reader in _OF_READER else "")
 
 
 class RandomRegions:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vltool.datasets import checks, gqa, nlvr2, referring, visual7w
 from vltool.datasets.checks import Place
+from vltool.datasets.records import PointingRecord
 from vltool.datasets.sources import read_json
 from vltool.errors import DataError
 from vltool.evaluation.score_files import FileScores
+from vltool.features.header import region_source
+from vltool.features.store import RegionStore
 from vltool.metrics.gqa import distribution, gqa_items
 from vltool.metrics.localization import as_boxes
 from vltool.metrics.nlvr2 import nlvr2_items
 from vltool.metrics.pointing import ABOVE_IOU, Pointed, finds, pointing_items
+
+UNKNOWN_SOURCE = "not said (--store)"
+SAME_BOX_PX = 0.5
+"""A predicted box is a region whose sides lie so near; files round."""
 
 
 def score_gqa(predictions: Path, *, questions: Path, choices: Path | None = None) -> FileScores:
@@ -54,10 +63,14 @@ def score_nlvr2(predictions: Path, *, statements: Path) -> FileScores:
     return FileScores(items.scores(), items)
 
 
-def score_referring(predictions: Path, *, refs: Path, instances: Path, split: str) -> FileScores:
+def score_referring(
+    predictions: Path, *, refs: Path, instances: Path, split: str, store: Path | None = None
+) -> FileScores:
     """Share of expressions whose box has IoU > 0.5 with the annotated one, of [{"id", "box": [x1, y1, x2, y2]}].
 
-    id: reference and sentence, as in 0-2. Every expression of the split once. Raises DataError.
+    id: reference and sentence, as in 0-2. Every expression of the split once. store: features of the regions that were
+    the candidates; then `upper_bound` is the share of expressions that one of them finds, and every predicted box must
+    be one of them. Raises DataError or StoreError.
     """
     records = referring.read(files={"refs": refs, "instances": instances}, split=split)
     boxes: dict[str, Any] = {}
@@ -70,12 +83,38 @@ def score_referring(predictions: Path, *, refs: Path, instances: Path, split: st
         except DataError as error:
             raise error if str(place) in str(error) else DataError(f"{place}.box: {error}") from None
     _check_all(boxes, [record.record_id for record in records], predictions, refs)
+    source, candidates = (UNKNOWN_SOURCE, {}) if store is None else _candidates(store, records)
     pointed = []
     for record in records:
-        is_right = bool(finds(boxes[record.record_id], record.boxes[record.answer])[0])
-        pointed.append(Pointed(is_right, is_right, record.image_id, record.kind))
-    items = pointing_items(pointed)
-    return FileScores({**items.scores(), "expressions": len(records), "iou": f"> {ABOVE_IOU}"}, items)
+        box, gold = boxes[record.record_id], record.boxes[record.answer]
+        own = candidates.get(record.image_id)
+        if own is not None and not (np.abs(own - box).max(axis=1) <= SAME_BOX_PX).any():
+            raise DataError(
+                f"{predictions}: the box of {record.record_id}, {box[0].tolist()}, is none of the {len(own)} regions "
+                f"of {record.image_id} in {store}. Name the store of the regions that were chosen from"
+            )
+        is_right = bool(finds(box, gold)[0])
+        is_possible = is_right if own is None else bool(finds(own, gold).any())
+        pointed.append(Pointed(is_right, is_possible, record.image_id, record.kind))
+    items = pointing_items(pointed, upper_bound=store is not None)
+    facts = {"expressions": len(records), "iou": f"> {ABOVE_IOU}", "regions": source}
+    return FileScores({**items.scores(), **facts}, items)
+
+
+def _candidates(path: Path, records: Sequence[PointingRecord]) -> tuple[str, dict[str, np.ndarray]]:
+    """Whose regions a store holds, and those of each record's picture: (R, 4), in the frame of the annotations."""
+    found: dict[str, np.ndarray] = {}
+    with RegionStore.open(path) as store:
+        for record in records:
+            if record.image_id in found:
+                continue
+            if record.image_id not in store:
+                raise DataError(f"{path}: no features for image {record.image_id!r}, which {record.record_id} is about")
+            regions = store.get(record.image_id)
+            width, height = record.width or regions.width, record.height or regions.height  # 0: as the store's
+            scale = [width / regions.width, height / regions.height]
+            found[record.image_id] = regions.boxes * np.array([*scale, *scale])
+        return region_source(store.header), found
 
 
 def score_visual7w(predictions: Path, *, dataset: Path, split: str) -> FileScores:
@@ -97,7 +136,7 @@ def score_visual7w(predictions: Path, *, dataset: Path, split: str) -> FileScore
         is_right = chosen[record.record_id] == record.box_ids[record.answer]
         pointed.append(Pointed(is_right, True, record.image_id))
     items = pointing_items(pointed)
-    return FileScores({**items.scores(), "questions": len(records)}, items)
+    return FileScores({**items.scores(), "questions": len(records), "regions": "given"}, items)
 
 
 def _listed(path: Path) -> list[tuple[Place, Mapping[str, Any]]]:

@@ -77,3 +77,8 @@ def check_same_origin(found: Mapping[str, Any], wanted: Mapping[str, Any], *, wh
                 f"{where}: its features were made with {name} {found.get(name)!r}, now it is {wanted.get(name)!r}. "
                 "Write to another store (--out), or repeat the options it was made with; to replace it, delete it first"
             )
+
+
+def region_source(header: Mapping[str, Any]) -> str:
+    """Whose regions a store holds, as it stands beside scores of finding one: backend and recipe."""
+    return f"{header.get('backend')} {header.get('recipe', {}).get('name', '')}".strip()

@@ -1,4 +1,4 @@
-"""One shared encoder and a decoder per task, each reading its own level (Figure 1 of the paper)."""
+"""One shared encoder, and a decoder for each task or for several, each reading its own level (the paper's Figure 1)."""
 
 from __future__ import annotations
 
@@ -29,18 +29,31 @@ class Learnable(Protocol):
 
 
 class JointModel(nn.Module):
-    """The network of all tasks. A step on task i touches decoder i, the embeddings and levels 1 ... l(i) alone.
+    """The network of all tasks. A step on task i touches its decoder, the embeddings and levels 1 ... l(i) alone.
 
-    decoders and levels: by task name, the same names in both.
+    levels: by task name. decoders: by their own names; uses: task → the name of its decoder, where that is not the
+    task's. Tasks that use the same decoder read the same level.
     """
 
-    def __init__(self, encoder: Encoder, decoders: Mapping[str, nn.Module], levels: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoders: Mapping[str, nn.Module],
+        levels: Mapping[str, int],
+        *,
+        uses: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
-        if set(decoders) != set(levels):
+        self.uses = {name: (uses or {}).get(name, name) for name in levels}
+        if set(decoders) != set(self.uses.values()):
             raise ConfigError(
-                f"decoders are for the tasks {sorted(decoders)}, levels for {sorted(levels)}. "
-                "Give every task one decoder and one level."
+                f"there are decoders {sorted(decoders)}, and the tasks {sorted(levels)} use "
+                f"{sorted(set(self.uses.values()))}. Give every task one decoder and one level."
             )
+        check_shared_levels(levels, self.uses)
+        for name in decoders:
+            if hasattr(nn.ModuleDict, name):
+                raise ConfigError(f"{name!r} is no name for a decoder: torch's own ModuleDict has it. Choose another")
         self.encoder = encoder
         self.decoders = nn.ModuleDict(dict(decoders))
         self.levels = {name: encoder.check_level(level) for name, level in levels.items()}  # l(i)
@@ -51,8 +64,9 @@ class JointModel(nn.Module):
         return self.levels[task_name]
 
     def decoder(self, task_name: str) -> nn.Module:
+        """The decoder that a task uses, its own or shared."""
         self._check_task(task_name)
-        return self.decoders[task_name]
+        return self.decoders[self.uses[task_name]]
 
     def logits(self, task_name: str, batch: Batch) -> Tensor:
         """decoder_i(encoder(batch, level=l(i))); shape as the task's decoder says."""
@@ -92,5 +106,17 @@ class JointModel(nn.Module):
         return torch.cat(found).float()
 
     def _check_task(self, task_name: str) -> None:
-        if task_name not in self.decoders:
-            raise ConfigError(f"this model has no task {task_name!r}. It has: {', '.join(sorted(self.decoders))}.")
+        if task_name not in self.levels:
+            raise ConfigError(f"this model has no task {task_name!r}. It has: {', '.join(sorted(self.levels))}.")
+
+
+def check_shared_levels(levels: Mapping[str, int], uses: Mapping[str, str]) -> None:
+    """Raises ConfigError where tasks that use one decoder read different levels. uses: task → its decoder's name."""
+    for decoder in dict.fromkeys(uses[name] for name in levels):
+        found = {name: level for name, level in levels.items() if uses[name] == decoder}
+        if len(set(found.values())) > 1:
+            told = ", ".join(f"{name} level {level}" for name, level in found.items())
+            raise ConfigError(
+                f"decoder {decoder!r} is shared by tasks that read different levels: {told}. Give them the same level "
+                "in the plan, or decoders of their own (tasks.NAME.decoder)"
+            )

@@ -118,10 +118,11 @@ def trainings(files: RunFiles) -> Table | str:
         }
         for found in files.trainings.values()
     ]
+    shared = [f"{name} ({', '.join(tasks)})" for name, tasks in files.config.shared_decoders.items()]
     return Table(
         "Trainings of several tasks (Algorithm 1)",
         pd.DataFrame(rows).astype({"Updates": "Int64"}),
-        note="Waiting for data: percent of the time.",
+        note="Waiting for data: percent of the time." + (f" Shared decoders: {'; '.join(shared)}." if shared else ""),
         decimals={"Seconds": 0},
     )
 

@@ -152,7 +152,13 @@ def run_view(files: RunFiles, *, prefix: str = "", intervals: RunIntervals = NON
 
 def _groups_section(files: RunFiles) -> list[Section]:
     found = group_tables(files.config, files.combinations or [])
-    return [Section("groups", "Which tasks learn together", found)] if found and files.combinations else []
+    if not found or not files.combinations:
+        return []
+    return [
+        Section(
+            "groups", "Which tasks learn together", found, text=tables.region_notes(files.config, files.store_header)
+        )
+    ]
 
 
 PAPER_TEXT = (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from vltool.config import RunConfig
+from vltool.features.header import region_source
 from vltool.metrics.bootstrap import Interval
+from vltool.registry import TASKS, resolve
 from vltool.report.differences import Differences, run_names
 from vltool.report.intervals import NONE, RunIntervals
 from vltool.report.run_files import RunFiles
@@ -18,7 +21,7 @@ BASELINES = {"": "Chance", "majority": "Most common answer", "question_only": "Q
 """What ignorance reaches, by the prefix of its metric names; without a prefix: a random order of the candidates."""
 
 UPPER_BOUND = "upper_bound"
-RECALL = re.compile(r"recall@\d+")  # what the upper bound bounds; recall of one type of phrase has its own
+BOUNDED = re.compile(r"recall@\d+|accuracy")  # what the upper bound bounds; one type of phrase has its own
 MODELS = {"single": "Single task", "joint": "Joint"}
 Scores = dict[str, float]
 Bounds = dict[tuple[int, str], tuple[float, float]]
@@ -84,7 +87,7 @@ def _summary_row(metric: str, scores: dict[str, Scores], ignorance: Scores) -> d
     row["Difference"] = joint - single if single is not None and joint is not None else None
     row |= baselines(ignorance, metric)
     bounds = [found[UPPER_BOUND] for found in scores.values() if UPPER_BOUND in found]
-    row["Upper bound"] = bounds[-1] if bounds and RECALL.fullmatch(metric) else None
+    row["Upper bound"] = bounds[-1] if bounds and BOUNDED.fullmatch(metric) else None
     return row
 
 
@@ -100,10 +103,24 @@ def _summary_note(files: RunFiles, split: str, columns: list[str], metrics: list
         parts.append("Chance: a random order of the pictures, captions or regions.")
     if "Upper bound" in columns:
         parts.append("Upper bound: a region that counts as right is among the candidates.")
+    parts += region_notes(files.config, files.store_header)
     used = {row["task"]: row["used"] for row in (files.counts or {}).get("examples", []) if row["split"] == split}
     if used:
         parts.append("Scored: " + ", ".join(f"{count:,} examples of {task}" for task, count in used.items()) + ".")
     return " ".join(parts)
+
+
+def region_notes(config: RunConfig, header: Mapping[str, Any] | None) -> list[str]:
+    """Whose regions the tasks that find one choose from, and by which rules that is right; none of other tasks."""
+    told = []
+    for name, settings in config.tasks.items():
+        kind = resolve(TASKS, settings.type or name, kind="task")
+        if kind.chooses_regions:
+            rules = kind(name, {}, options=settings.options).rules()
+            told.append(f"{name} ({', '.join(f'{key} {value}' for key, value in rules.items())})")
+    if not told:
+        return []
+    return [f"Regions of {region_source(header) if header else 'a store that is not there'}: {', '.join(told)}."]
 
 
 def _metrics(scores: dict[str, Scores]) -> list[str]:

@@ -105,7 +105,7 @@ def embed_training(config: RunConfig, listener: Listener) -> dict[str, Any]:
             + f", {row['used']:,} used"
         )
     folder = text_folder(config)
-    corpus = build_corpus(prepared, config.text, before=folder, progress=listener.say)
+    corpus = build_corpus(prepared, config.text, before=folder, progress=listener.say, decoders=config.decoders)
     save_corpus(corpus, folder)
     if config.splits.protocol != "paper-ii":
         write_counts(config, prepared)

@@ -31,17 +31,34 @@ class Answering(Task[RecordT]):
 
     @dataclass(frozen=True)
     class Options:
-        """num_score_maps: K of equation 5. Hidden widths of the summary networks and of equation 8; None is d."""
+        """num_score_maps: K of equation 5. Hidden widths of the summary networks and of equation 8; None is d.
+
+        adds_answers: whether its training answers count for the pool; if not, it has the pool of the tasks that it
+        shares a decoder with, as Visual Genome QA has VQA's in 12-in-1.
+        """
 
         num_score_maps: PositiveInt = 4
         summary_hidden_width: PositiveInt | None = None
         hidden_width: PositiveInt | None = None
+        adds_answers: bool = True
 
     @abstractmethod
     def targets(self, example: Example) -> Mapping[int, float]:
         """Place in the pool → what the answer is worth, for those worth anything."""
 
+    @property
+    def adds_answers(self) -> bool:
+        return bool(self.options.adds_answers)
+
+    def outputs(self) -> Sequence[str]:
+        return self.known_pool().answers
+
     def learn_answers(self, pool: AnswerPool) -> None:
+        if len(pool) == 0 and not self.adds_answers:
+            raise DataError(
+                f"tasks.{self.name}: has no answers: it adds none to the pool, and no task that it shares a decoder "
+                "with does. Set tasks.NAME.decoder to that of a task with answers, or leave adds_answers out"
+            )
         if len(pool) == 0:
             raise DataError(
                 f"tasks.{self.name}: no answer of the training data is right often enough to enter the pool. "

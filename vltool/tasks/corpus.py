@@ -24,6 +24,7 @@ from vltool.errors import ConfigError, DataError
 from vltool.json_files import read_json, whole_file, write_json
 from vltool.tasks.network import wanted_frame
 from vltool.tasks.prepare import SPLITS, PreparedTasks
+from vltool.tasks.shared_decoders import answer_pools
 from vltool.text.glove import content_key, load_vectors
 from vltool.text.tokenizer import tokenize_all
 from vltool.text.vocabulary import AnswerPool, Vocabulary
@@ -87,10 +88,12 @@ def build_corpus(
     *,
     before: Path | None = None,
     progress: Callable[[str], None] | None = None,
+    decoders: Mapping[str, str] | None = None,
 ) -> Corpus:
     """Tokenize every sentence of a run; vocabularies come from training examples only.
 
     before: a folder of `save_corpus`, whose vectors are taken if they are those of the same words and file content.
+    decoders: task → the name of its decoder; those who share one have one answer pool.
     """
     say = progress or (lambda text: None)
     sentences = {split: list(dict.fromkeys(_sentences(prepared, split))) for split in SPLITS}
@@ -111,17 +114,12 @@ def build_corpus(
         say(f"{longer:,} of {len(tokens):,} sentences cut to {config.max_tokens} tokens")
         tokens = {sentence: found[: config.max_tokens] for sentence, found in tokens.items()}
         coverage = {**coverage, "cut": longer}
-    answers = {}
-    for name, task in prepared.tasks.items():
-        training = prepared.examples[name]["train"]
-        found = task.answers(training)
-        if found:
-            answers[name] = AnswerPool.build(
-                found,
-                correct=task.correct_answers(training),
-                threshold=config.answer_threshold,
-                normalize=task.normalize_answer,
-            )
+    answers = answer_pools(
+        prepared.tasks,
+        {name: splits["train"] for name, splits in prepared.examples.items()},
+        decoders or {},
+        threshold=config.answer_threshold,
+    )
     return Corpus(words, vectors, tokens, answers, coverage)
 
 

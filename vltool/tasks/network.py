@@ -1,4 +1,4 @@
-"""The network of a run, put together from its parts: encoder by name, one decoder per task at its level."""
+"""The network of a run, put together from its parts: encoder by name, each task's decoder at its level."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from vltool.models.encoder import TASK_TOKEN, Encoder, SentenceFrame
 from vltool.models.joint_model import JointModel
 from vltool.registry import ENCODERS, resolve
 from vltool.tasks.batching import Frame
+from vltool.tasks.shared_decoders import Sharer, one_of
 from vltool.tasks.task import Task
 from vltool.text.words import Words
 
@@ -99,20 +100,24 @@ def build_network(
     vectors: np.ndarray,
     feature_dim: int,
     seed: int,
+    decoders: Mapping[str, str] | None = None,
 ) -> JointModel:
     """A freshly initialised network. vectors (words, width); levels: l(i) of each task.
 
-    The same seed gives every task the same encoder, however many tasks there are and in whatever order: each
-    part is drawn from its own stream.
+    decoders: task → the name of its decoder, where it is not the task's own; those of one name are one. The same seed
+    gives every task the same encoder and decoder, however many tasks there are and in whatever order: each part is
+    drawn from its own stream. Raises ConfigError for tasks that cannot share a decoder.
     """
     options = encoder_options(config)
     torch.manual_seed(seed)
     encoder: Encoder = resolve(ENCODERS, config.name, kind="encoder")(
         torch.from_numpy(vectors), feature_dim, **vars(options)
     )
-    decoders = {}
+    uses = {name: (decoders or {}).get(name, name) for name in tasks}
+    sharers: dict[str, list[Sharer]] = {}
     for name, task in tasks.items():
         torch.manual_seed(seed + 1)
-        decoders[name] = task.build_decoder(encoder, dropout=options.dropout)
-        encoder.initialize(decoders[name])
-    return JointModel(encoder, decoders, levels)
+        decoder = task.build_decoder(encoder, dropout=options.dropout)
+        encoder.initialize(decoder)
+        sharers.setdefault(uses[name], []).append(Sharer(task, decoder))
+    return JointModel(encoder, {name: one_of(found, name) for name, found in sharers.items()}, levels, uses=uses)

@@ -128,6 +128,18 @@ class Task(ABC, Generic[RecordT]):
         """What answers are compared as: by default as the official VQA evaluator does."""
         return normalize_answer(text)
 
+    @property
+    def adds_answers(self) -> bool:
+        """Whether its training answers count for the pool that it chooses from."""
+        return True
+
+    def outputs(self) -> Sequence[str]:
+        """What the outputs of its decoder stand for, in order, where the task gives each a meaning of its own.
+
+        Tasks that share a decoder must agree. Asked for when decoders are built.
+        """
+        return ()
+
     def learn_answers(self, pool: Any) -> None:
         """Take the answer pool that was built from training data."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -31,11 +31,14 @@ class Verification(Task[RecordT]):
 
     @dataclass(frozen=True)
     class Options:
-        """num_score_maps: K of equation 5. Hidden widths of the summary networks and of the classifier; None is d."""
+        """num_score_maps: K of equation 5. Hidden widths of the summary networks and of the classifier; None is d.
+        loss: a softmax over the classes, or a logistic output for each (12-in-1's; docs/decisions/losses_of_twelve.md).
+        """
 
         num_score_maps: PositiveInt = 4
         summary_hidden_width: PositiveInt | None = None
         hidden_width: PositiveInt | None = None
+        loss: Literal["softmax", "logistic"] = "softmax"
 
     @abstractmethod
     def label(self, example: Example) -> str:
@@ -52,6 +55,9 @@ class Verification(Task[RecordT]):
     def submission(self, answered: Sequence[tuple[Example, str]]) -> tuple[str, str] | None:
         """See `Metric.submission`."""
         return None
+
+    def outputs(self) -> Sequence[str]:
+        return self.classes
 
     def build_decoder(self, encoder: Encoder, *, dropout: float) -> nn.Module:
         from vltool.models.decoders.verification import VerificationDecoder
@@ -80,7 +86,10 @@ class Verification(Task[RecordT]):
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         import torch.nn.functional as F
 
-        return F.cross_entropy(logits, batch.targets["label"])
+        label = batch.targets["label"]  # (B,)
+        if self.options.loss == "logistic":
+            return F.binary_cross_entropy_with_logits(logits, F.one_hot(label, len(self.classes)).to(logits.dtype))
+        return F.cross_entropy(logits, label)
 
     def new_metric(self) -> Metric:
         return _Classified(self)

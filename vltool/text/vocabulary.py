@@ -148,11 +148,8 @@ class AnswerPool:
         """
         questions = [tuple(words) for words in annotated]
         forms = {word: normalize(word) for words in questions for word in dict.fromkeys(words)}
-        if correct is None:
-            right = [Counter(forms[word] for word in words).most_common(1)[0][0] for words in questions if words]
-        else:
-            right = [normalize(word) for word in correct]
-        counts = Counter(right)
+        right = most_given(questions, normalize=normalize) if correct is None else correct
+        counts = Counter(forms[word] if word in forms else normalize(word) for word in right)
         kept = sorted((word for word in counts if counts[word] > threshold), key=lambda word: (-counts[word], word))
         places = {answer: place for place, answer in enumerate(kept)}
         known = {word: places[plain] for word, plain in forms.items() if plain in places and word != plain}
@@ -193,6 +190,18 @@ class AnswerPool:
     def load(cls, path: Path | str) -> AnswerPool:
         """The pool in a file. Raises DataError."""
         return cls.from_json(read_json(path, next_step="Run: vltool embed-text CONFIG"), where=str(path))
+
+
+def most_given(annotated: Iterable[Sequence[str]], *, normalize: Callable[[str], str]) -> list[str]:
+    """The answer that most annotators of each question gave, of equals the first; questions without any are left out.
+
+    It stands as its first annotator wrote it; answers that normalize alike are the same.
+    """
+    right = []
+    for words in annotated:
+        counts = Counter(normalize(word) for word in words)
+        right += [next(word for word in words if normalize(word) == best) for best, _ in counts.most_common(1)]
+    return right
 
 
 def soft_target(count: int, annotators: int) -> float:

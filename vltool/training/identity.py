@@ -24,6 +24,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
     """What makes two trainings the same one: configuration, seed, plan, features, words and examples."""
     config = dump(inputs.config)
     rates = {task.task: inputs.config.tasks[task.task].learning_rate for task in plan.tasks}
+    shared = {task.task: name for task in plan.tasks if (name := inputs.config.decoders[task.task]) != task.task}
     ids, validated = (
         [example.example_id for task in plan.tasks for example in inputs.prepared.examples[task.task][split]]
         for split in ("train", "val")
@@ -34,6 +35,7 @@ def run_identity(inputs: RunInputs, plan: JointPlan) -> dict[str, Any]:
         "plan": [asdict(task) for task in plan.tasks],
         "loss_weights": {task.task: inputs.config.tasks[task.task].loss_weight for task in plan.tasks},
         **({"learning_rates": rates} if any(rates.values()) else {}),
+        **({"decoders": shared} if shared else {}),
         "cycle_updates": plan.cycle_updates,
         "features": inputs.store.header["fingerprint"],
         **({"given": inputs.given.header["fingerprint"]} if inputs.given else {}),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,8 +30,9 @@ def inherited_ids(inputs: RunInputs) -> TrainedIds:
 def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str]]:
     """Put the tensors of `training.init_from` that fit into `model`: how many did, and the names left as they were.
 
-    A tensor fits if its name and shape are the same. Where the vocabulary differs, what has a row for each word stays
-    the run's own, and so do word vectors that are not trained; where a task's answer pool differs, its decoder does.
+    A tensor fits if its name and shape are the same; a decoder is that of the same task, however it is named and shared
+    in either, or else the one of the same name. Where the vocabulary differs, what has a row for each word stays the
+    run's own, and so do word vectors that are not trained; where an answer pool differs, its decoder does.
     Raises CheckpointError if nothing fits, or the weights were trained on features of another detector; SplitError if
     they were trained on pictures that this run evaluates (protocol off: allowed).
     """
@@ -42,19 +44,22 @@ def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str
             f"{saved.path}: was trained on features of another detector ({theirs}, here {ours}). Train from scratch, "
             "or extract the features with that detector"
         )
-    pools = {name: pool.to_json()["answers"] for name, pool in inputs.corpus.answers.items()}
+    pools = {name: list(pool.answers) for name, pool in inputs.corpus.answers.items()}
     known = {name: pool["answers"] for name, pool in saved.run.get("answers", {}).items()}
-    changed = [f"decoders.{name}." for name in known if name in pools and known[name] != pools[name]]
+    renamed = {}
+    for ours, (own, their) in _sources(model.uses, saved.run).items():
+        changed = pools.get(own) != known.get(their)
+        renamed[f"decoders.{ours}."] = "" if changed else f"decoders.{_decoders(saved.run)[their]}."
     same_words = saved.run.get("words") == json.loads(json.dumps(inputs.corpus.words.to_json()))
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     state, found = model.state_dict(), saved.tensors()
+    there = {name: _name_there(name, renamed) for name in state}
     fitting = {
-        name: found[name]
+        name: found[there[name]]
         for name, tensor in state.items()
-        if name in found
-        and found[name].shape == tensor.shape
+        if there[name] in found
+        and found[there[name]].shape == tensor.shape
         and (not any(part in name for part in _OF_WORDS) or (same_words and name in trained))
-        and not name.startswith(tuple(changed))
     }
     if not fitting:
         raise CheckpointError(f"{saved.path}: none of its tensors fits this network. Train from scratch")
@@ -62,6 +67,36 @@ def inherit_weights(inputs: RunInputs, model: JointModel) -> tuple[int, list[str
         for name, tensor in fitting.items():
             state[name].copy_(tensor)
     return len(fitting), [name for name in state if name not in fitting]
+
+
+def _decoders(run: Mapping[str, Any]) -> dict[str, str]:
+    """task → the name of its decoder, of the tasks of a checkpoint."""
+    tasks = run["config"]["tasks"]
+    return {plan["task"]: tasks[plan["task"]].get("decoder") or plan["task"] for plan in run["plan"]}
+
+
+def _sources(uses: Mapping[str, str], run: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """decoder → a task of ours that uses it, and the task of the checkpoint whose decoder it takes.
+
+    uses: task → its decoder, of ours. A decoder that finds neither its tasks nor its name there is left out.
+    """
+    theirs = _decoders(run)
+    found: dict[str, tuple[str, str]] = {}
+    for task, decoder in uses.items():
+        if task in theirs:
+            found.setdefault(decoder, (task, task))
+    for task, decoder in uses.items():
+        if decoder not in found and decoder in theirs.values():
+            found[decoder] = task, next(their for their, name in theirs.items() if name == decoder)
+    return found
+
+
+def _name_there(name: str, renamed: Mapping[str, str]) -> str:
+    """The name of one of our tensors in the checkpoint; empty where it is not to be taken."""
+    for ours, theirs in renamed.items():
+        if name.startswith(ours):
+            return theirs and theirs + name.removeprefix(ours)
+    return "" if name.startswith("decoders.") else name
 
 
 def _refuse_inherited(inputs: RunInputs) -> None:

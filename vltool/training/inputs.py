@@ -16,6 +16,7 @@ from torch import Tensor
 from vltool.config import RunConfig, from_dict
 from vltool.errors import ConfigError, DataError, StoreError
 from vltool.evaluation.evaluate import Evaluation, evaluate
+from vltool.features.header import region_source
 from vltool.features.store import RegionStore
 from vltool.models.joint_model import JointModel
 from vltool.tasks.batching import Batching
@@ -59,8 +60,7 @@ class RunInputs:
         task = self.prepared.tasks[name]
         if not task.chooses_regions:
             return task.rules()
-        recipe = self.store.header.get("recipe", {})
-        return {**task.rules(), "regions": f"{self.store.header.get('backend')} {recipe.get('name', '')}".strip()}
+        return {**task.rules(), "regions": region_source(self.store.header)}
 
     def model(
         self,
@@ -82,6 +82,7 @@ class RunInputs:
             vectors=self.corpus.vectors,
             feature_dim=self.feature_dim,
             seed=seed,
+            decoders=self.config.decoders,
         )
         if new and model.encoder.wants_first_weights:
             say(model.encoder.take_first_weights(dict(model.decoders.items())))

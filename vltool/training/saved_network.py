@@ -35,6 +35,7 @@ def network_of(saved: Checkpoint) -> tuple[JointModel, dict[str, Task[Any]]]:
         vectors=np.zeros(saved.run["vectors_shape"], np.float32),
         feature_dim=int(saved.run["feature_dim"]),
         seed=0,
+        decoders=config.decoders,
     )
     saved.load_model(model)
     return model, tasks
