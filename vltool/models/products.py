@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vltool.processor import has_bfloat16_units
+
 
 def mkl_is_slow() -> bool:
     """Whether oneDNN multiplies float32 faster than MKL: twice as fast on AMD's processors with AVX-512."""
@@ -20,6 +22,9 @@ def mkl_is_slow() -> bool:
 
 
 MKL_IS_SLOW = mkl_is_slow()
+
+ADDS_AT_ONCE = hasattr(torch.ops.mkldnn, "_linear_pointwise") and has_bfloat16_units("cpu")
+"""Whether bfloat16 products on this processor can add something as they go."""
 
 
 def by_onednn(tensor: Tensor) -> bool:
@@ -39,6 +44,20 @@ def linear_relu(sequence: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(sequence, weight, bias).relu_()
 
 
+def linear_plus(sequence: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor) -> Tensor:
+    """`linear` plus `added`, of the result's shape; in one pass where the library has it. No gradient is recorded."""
+    if adds_at_once(sequence):
+        return torch.ops.mkldnn._linear_pointwise.binary(sequence, added, dense(weight), bias, "add")
+    return F.linear(sequence, weight, bias).add_(added)
+
+
+def adds_at_once(tensor: Tensor) -> bool:
+    """Whether oneDNN, whose products can add something as they go, is the library for a tensor's products."""
+    if by_onednn(tensor):
+        return True
+    return ADDS_AT_ONCE and tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16
+
+
 def product(sequence: Tensor, weight: Tensor) -> Tensor:
     """sequence (..., b), weight (b, a) -> (..., a)."""
     return linear(sequence, weight.T) if by_onednn(sequence) else sequence @ weight
@@ -52,6 +71,9 @@ def weight_gradient(gradient: Tensor, sequence: Tensor) -> Tensor:
 
 def _onednn(sequence: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:
     """The operation that torch's own compiler emits for a linear map on a CPU."""
-    if not (weight.is_contiguous() or weight.T.is_contiguous()):
-        weight = weight.contiguous()  # a slice of a wider matrix goes through a kernel a thousand times slower
-    return torch.ops.mkldnn._linear_pointwise(sequence, weight, bias, then, [], "")
+    return torch.ops.mkldnn._linear_pointwise(sequence, dense(weight), bias, then, [], "")
+
+
+def dense(weight: Tensor) -> Tensor:
+    """The weight as oneDNN wants it: a slice of a wider matrix goes through a kernel a thousand times slower."""
+    return weight if weight.is_contiguous() or weight.T.is_contiguous() else weight.contiguous()
