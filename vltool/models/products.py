@@ -13,9 +13,14 @@ from torch import Tensor
 from vltool.processor import has_bfloat16_units
 
 
+def knows_linear_maps() -> bool:
+    """Whether torch was built with oneDNN's linear maps."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
 def mkl_is_slow() -> bool:
     """Whether oneDNN multiplies float32 faster than MKL: twice as fast on AMD's processors with AVX-512."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not knows_linear_maps():
         return False
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return str(known.get("cpu_name", "")).startswith("AMD") and bool(known.get("avx512_f"))
@@ -23,7 +28,7 @@ def mkl_is_slow() -> bool:
 
 MKL_IS_SLOW = mkl_is_slow()
 
-ADDS_AT_ONCE = hasattr(torch.ops.mkldnn, "_linear_pointwise") and has_bfloat16_units("cpu")
+ADDS_AT_ONCE = knows_linear_maps() and has_bfloat16_units("cpu")
 """Whether bfloat16 products on this processor can add something as they go."""
 
 
@@ -33,15 +38,13 @@ def by_onednn(tensor: Tensor) -> bool:
 
 
 def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """sequence (..., a), weight (b, a) -> (..., b). No gradient is recorded."""
-    return _onednn(sequence, weight, bias, "none") if by_onednn(sequence) else F.linear(sequence, weight, bias)
+    """sequence (..., a), weight (b, a) -> (..., b). No gradient is recorded.
 
-
-def linear_relu(sequence: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """ReLU of `linear`, in one pass where the library has it."""
-    if by_onednn(sequence):
-        return _onednn(sequence, weight, bias, "relu")
-    return F.linear(sequence, weight, bias).relu_()
+    oneDNN is reached by the operations that torch's own compiler emits for a linear map on a CPU.
+    """
+    if not by_onednn(sequence):
+        return F.linear(sequence, weight, bias)
+    return torch.ops.mkldnn._linear_pointwise(sequence, dense(weight), bias, "none", [], "")
 
 
 def linear_plus(sequence: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor) -> Tensor:
@@ -67,11 +70,6 @@ def weight_gradient(gradient: Tensor, sequence: Tensor) -> Tensor:
     """gradient (..., b) of `linear`'s result, sequence (..., a) -> (b, a)."""
     gradient, sequence = gradient.flatten(0, -2), sequence.flatten(0, -2)
     return linear(gradient.T, sequence.T) if by_onednn(gradient) else gradient.T @ sequence
-
-
-def _onednn(sequence: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:
-    """The operation that torch's own compiler emits for a linear map on a CPU."""
-    return torch.ops.mkldnn._linear_pointwise(sequence, dense(weight), bias, then, [], "")
 
 
 def dense(weight: Tensor) -> Tensor:
