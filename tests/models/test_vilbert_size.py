@@ -37,8 +37,8 @@ def test_the_page_states_the_sizes() -> None:
     sizes = {
         "streams and connections": trunk - count(encoder.poolers),
         "shared poolers": count(encoder.poolers),
-        "heads of twelve tasks": heads,
-        "one model of twelve tasks": trunk + heads,
+        "heads of twelve tasks, each its own": heads,
+        "one model of twelve tasks, own heads": trunk + heads,
         "twelve models of one task": 12 * trunk + heads,
     }
     for what, size in sizes.items():
