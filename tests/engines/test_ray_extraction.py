@@ -64,13 +64,14 @@ def test_a_cluster_that_loses_a_node_in_the_middle_gives_the_store_of_the_local_
     with two_nodes() as (cluster, lost):
 
         class Losing(RayEngine):
-            """Its cluster loses a node after the second shard, while both nodes have work."""
+            """Its cluster loses a node after the second shard, as soon as shards are under way."""
 
             def run(self, function: Any, waiting: Any) -> Iterator[Any]:
                 for done in super().run(function, waiting):
                     shards.append(done)
-                    if len(shards) == 2:
-                        under_way.extend(path.name for path in (tmp_path / "s.shards").iterdir())
+                    begun = [path.name for path in (tmp_path / "s.shards").iterdir()]
+                    if len(shards) >= 2 and len(begun) > 1 and not under_way:
+                        under_way.extend(begun)
                         cluster.remove_node(lost, allow_graceful=False)
                     yield done
 

@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> RunConfig:
     """Every task trains on a picture that nothing evaluates and on one that the vqa or retrieval test evaluates."""
     images = write_json(
         tmp_path / "image_data.json",
-        [{"image_id": VG, "coco_id": COCO, "height": 9, "width": 9}, {"image_id": 5, "coco_id": None}],
+        [{"image_id": VG, "coco_id": COCO, "height": 90, "width": 90}, {"image_id": 5, "coco_id": None}],
     )
     gqa = {"1": {**GQA["201"], "imageId": str(VG)}, "2": {**GQA["201"], "imageId": "n578564"}}
     questions = [{"question_id": k, "image_id": n, "question": "Is it?"} for k, n in ((1, 12), (2, COCO))]
