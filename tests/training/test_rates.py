@@ -106,7 +106,7 @@ def test_keys_at_their_defaults_are_no_part_of_a_training(tmp_path: str) -> None
     assert not younger & set(plain["training"]) and "learning_rate" not in plain["tasks"]["vqa"]
     assert from_dict(plain) == config
     changed = {**plain, "training": {**plain["training"], "part_rates": {"decoders.nlvr2": 1e-4}}}
-    with pytest.raises(ConfigError, match=r"training\.part_rates: decoders\.nlvr2: the run has no such task"):
+    with pytest.raises(ConfigError, match=r"training\.part_rates: decoders\.nlvr2: the run has no such decoder"):
         from_dict(changed)
     changed["training"]["part_rates"] = {"decoders.vqa": 1e-4}
     changed["training"]["stop_and_go"] = {"gap": 2}
