@@ -24,7 +24,7 @@ PAIRS_ON_CPU = 128
 """Pairs scored at once on a CPU: enough for products at full rate, few enough for memory that is used again.
 
 At width 1024 no tensor of a block reaches 32 MB, from where on the C library gives each one fresh pages of the system;
-with AMX those pages add two thirds to the product that fills them.
+in bfloat16 those pages take as long as the product that fills them.
 """
 
 MEMORY_SHARE = 1 / 24
