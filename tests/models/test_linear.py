@@ -29,24 +29,6 @@ def test_onednn_gives_torch_s_result_and_gradients(
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_added_at_once_is_the_sum(bias: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not torch.backends.mkldnn.is_available() or not (dtype == torch.float32 or products.ADDS_AT_ONCE):
-        pytest.skip("oneDNN, or this processor, does not multiply in this format")
-    torch.manual_seed(0)
-    sequence, added = torch.randn(2, 5, 8).to(dtype), torch.randn(2, 5, 6).to(dtype)
-    weight, offset = torch.randn(6, 16).to(dtype)[:, :8], torch.randn(6).to(dtype) if bias else None
-    exact = sequence.double() @ weight.double().T + added.double() + (0.0 if offset is None else offset.double())
-    for at_once in (True, False):
-        monkeypatch.setattr(products, "MKL_IS_SLOW", at_once)
-        monkeypatch.setattr(products, "ADDS_AT_ONCE", at_once)
-        before = added.clone()
-        found = products.linear_plus(sequence, weight, offset, added)
-        assert found.dtype == dtype and torch.equal(added, before)
-        torch.testing.assert_close(found.double(), exact, rtol=2e-2 if dtype == torch.bfloat16 else 1e-5, atol=3e-2)
-
-
 def test_other_formats_are_torch_s_own() -> None:
     linear = Linear(8, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vltool.models.co_attention import at_least_float32, both_softmaxes
-from vltool.models.products import linear, linear_plus, product, weight_gradient
+from vltool.models.products import linear, linear_relu, product, weight_gradient
 
 
 class LayerWeights(NamedTuple):
@@ -42,14 +42,11 @@ class PackedWeights(NamedTuple):
 
     project_x: Tensor  # (2d, d): affinity of x; second half of y's W, through which y attends to x
     project_y: Tensor  # (2d, d): affinity of y; first half of y's W
-    own_x: Tensor  # (d, d): first half of x's W
-    attended_x: Tensor  # (d, d): second half
+    fuse_x: Tensor  # (d, 2d)
     bias_x: Tensor
     bias_y: Tensor
     memory_x: Tensor
     memory_y: Tensor
-    slots_x: Tensor  # (M, 2d): memory_x through project_x
-    slots_y: Tensor
 
 
 def pack(weights: LayerWeights, dtype: torch.dtype) -> PackedWeights:
@@ -62,20 +59,14 @@ def pack(weights: LayerWeights, dtype: torch.dtype) -> PackedWeights:
             place.copy_(part)
         return result
 
-    project_x, project_y = stacked(weights.affinity_x, attended_y), stacked(weights.affinity_y, own_y)
-    own_x, attended_x = stacked(*weights.fuse_x.chunk(2, dim=1)).chunk(2)
-    memory_x, memory_y = weights.memory_x.to(dtype), weights.memory_y.to(dtype)
     return PackedWeights(
-        project_x,
-        project_y,
-        own_x,
-        attended_x,
+        stacked(weights.affinity_x, attended_y),
+        stacked(weights.affinity_y, own_y),
+        weights.fuse_x.to(dtype),
         weights.bias_x.to(dtype),
         weights.bias_y.to(dtype),
-        memory_x,
-        memory_y,
-        linear(memory_x, project_x),
-        linear(memory_y, project_y),
+        weights.memory_x.to(dtype),
+        weights.memory_y.to(dtype),
     )
 
 
@@ -95,62 +86,68 @@ class CoAttention(torch.autograd.Function):
         context: Any, settings: Settings, packed: PackedWeights, biases: tuple[Tensor, Tensor], *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         x, y = (tensor.to(settings.dtype) for tensor in tensors[:2])
-        num_slots, slots_x, slots_y = len(packed.memory_x), packed.slots_x, packed.slots_y
+        num_slots = len(packed.memory_x)
         projected_x, projected_y = linear(x, packed.project_x), linear(y, packed.project_y)  # (N, P, 2d), (N, Q, 2d)
+        slots_x = linear(packed.memory_x, packed.project_x)  # (M, 2d)
+        slots_y = linear(packed.memory_y, packed.project_y)
         width = x.shape[-1]
         heads_x = by_head(slots_x[:, :width], projected_x[..., :width], settings.num_maps)  # (N * H, M + P, d / H)
         heads_y = by_head(slots_y[:, :width], projected_y[..., :width], settings.num_maps)
-        over_y, over_x = maps_of(heads_x, heads_y, biases, settings.num_maps)  # (N, H, M + Q, M + P)
-        mean_over_y = over_y.mean(dim=1)[..., num_slots:].to(x.dtype)  # (N, M + Q, P)
-        mean_over_x = over_x.mean(dim=1)[:, num_slots:].to(x.dtype)  # (N, Q, M + P)
+        over_y, over_x = maps_of(heads_x, heads_y, biases, settings.num_maps)  # (N, H, M + P, M + Q)
+        mean_over_y = over_y.mean(dim=1)[:, num_slots:].to(x.dtype)  # (N, P, M + Q)
+        mean_over_x = over_x.mean(dim=1)[:, :, num_slots:].to(x.dtype)  # (N, M + P, Q)
 
-        attended_x = attend(mean_over_y, packed.memory_y, y)  # (N, P, d)
-        added_x = linear_plus(attended_x, packed.attended_x, None, linear(x, packed.own_x, packed.bias_x)).relu_()
+        both_x = x.new_empty(*x.shape[:-1], 2 * width)  # [own ; attended]
+        both_x[..., :width] = x
+        both_x[..., width:] = attend(mean_over_y, packed.memory_y, y)
+        added_x = linear_relu(both_x, packed.fuse_x, packed.bias_x)
         values = torch.cat([slots_x[:, width:].expand(len(x), -1, -1), projected_x[..., width:]], dim=1)
         added_y = projected_y[..., width:] + packed.bias_y
-        added_y = added_y.baddbmm_(mean_over_x, values).relu_()
+        added_y = added_y.baddbmm_(mean_over_x.transpose(1, 2), values).relu_()
 
         scale_x, scale_y = settings.drop(added_x), settings.drop(added_y)
         context.settings, context.packed, context.scales = settings, packed, (scale_x, scale_y)
         context.dtypes = [tensor.dtype for tensor in tensors]
         context.save_for_backward(
-            x, attended_x, y, heads_x, heads_y, over_y, over_x, mean_over_y, mean_over_x, values, added_x, added_y
+            both_x, y, heads_x, heads_y, over_y, over_x, mean_over_y, mean_over_x, values, added_x, added_y
         )
         return torch.add(x, added_x, alpha=scale_x), torch.add(y, added_y, alpha=scale_y)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, attended_x, y, heads_x, heads_y, over_y, over_x, mean_over_y, mean_over_x, values, added_x, added_y = (
+        both_x, y, heads_x, heads_y, over_y, over_x, mean_over_y, mean_over_x, values, added_x, added_y = (
             context.saved_tensors
         )
         packed: PackedWeights = context.packed
         num_maps, width, num_slots = context.settings.num_maps, y.shape[-1], len(packed.memory_x)
         grad_x, grad_y = (gradient.contiguous() for gradient in gradients)
         fused_x = through_relu(grad_x, added_x, context.scales[0])  # (N, P, d)
-        grad_projected_x = x.new_empty(*x.shape[:-1], 2 * width)  # (N, P, 2d): affinity ; attended
+        grad_projected_x = torch.empty_like(both_x)  # (N, P, 2d): affinity ; attended
         grad_projected_y = y.new_empty(*y.shape[:-1], 2 * width)  # affinity ; own
         through_relu(grad_y, added_y, context.scales[1], out=grad_projected_y[..., width:])
         fused_y = grad_projected_y[..., width:]  # (N, Q, d)
 
-        attended = product(fused_x, packed.attended_x)  # (N, P, d)
-        grad_over_y = torch.cat([packed.memory_y.expand(len(y), -1, -1), y], dim=1) @ attended.transpose(1, 2)
-        grad_memory_y = mean_over_y[:, :num_slots].transpose(0, 1).flatten(1) @ attended.flatten(0, 1)  # (M, d)
-        grad_values = mean_over_x.transpose(1, 2) @ fused_y  # (N, M + P, d)
-        grad_over_x = fused_y @ values.transpose(1, 2)  # (N, Q, M + P)
+        grad_both_x = product(fused_x, packed.fuse_x)  # (N, P, 2d)
+        attended = grad_both_x[..., width:]
+        grad_over_y = attended @ torch.cat([packed.memory_y.expand(len(y), -1, -1), y], dim=1).transpose(1, 2)
+        grad_memory_y = mean_over_y[..., :num_slots].flatten(0, 1).T @ attended.flatten(0, 1)  # (M, d)
+        grad_values = mean_over_x @ fused_y  # (N, M + P, d)
+        grad_over_x = (fused_y @ values.transpose(1, 2)).transpose(1, 2)  # (N, M + P, Q); a transposed slice is copied
         affinity = affinity_gradient(over_y, over_x, grad_over_y, grad_over_x, head_width=width // num_maps)
-        affinity = affinity.to(y.dtype)  # (N * H, M + Q, M + P)
+        affinity = affinity.to(y.dtype)  # (N * H, M + P, M + Q)
 
         grad_slots_x = y.new_empty(num_slots, 2 * width)
         grad_slots_y = y.new_zeros(num_slots, 2 * width)
-        from_heads(affinity.transpose(1, 2) @ heads_y, num_maps, grad_slots_x[:, :width], grad_projected_x[..., :width])
-        from_heads(affinity @ heads_x, num_maps, grad_slots_y[:, :width], grad_projected_y[..., :width])
+        from_heads(affinity @ heads_y, num_maps, grad_slots_x[:, :width], grad_projected_x[..., :width])
+        from_heads(affinity.transpose(1, 2) @ heads_x, num_maps, grad_slots_y[:, :width], grad_projected_y[..., :width])
         grad_projected_x[..., width:] = grad_values[:, num_slots:]
         torch.sum(grad_values[:, :num_slots], dim=0, out=grad_slots_x[:, width:])
 
-        grad_x = grad_x + product(fused_x, packed.own_x)
+        x = both_x[..., :width]
+        grad_x = grad_x + grad_both_x[..., :width]
         grad_x += product(grad_projected_x, packed.project_x)
-        grad_y = torch.baddbmm(grad_y, mean_over_y[:, num_slots:], attended)
+        grad_y = torch.baddbmm(grad_y, mean_over_y[..., num_slots:].transpose(1, 2), attended)
         grad_y += product(grad_projected_y, packed.project_y)
 
         grad_project_x = weight_gradient(grad_projected_x, x).addmm_(grad_slots_x.T, packed.memory_x)  # (2d, d)
@@ -164,7 +161,7 @@ class CoAttention(torch.autograd.Function):
             grad_project_y[:width],
             grad_memory_x,
             grad_memory_y,
-            [weight_gradient(fused_x, x), weight_gradient(fused_x, attended_x)],
+            weight_gradient(fused_x, both_x),
             [grad_project_y[width:], grad_project_x[width:]],
             fused_x.sum(dim=(0, 1)),
             fused_y.sum(dim=(0, 1)),
@@ -190,19 +187,14 @@ def from_heads(gradient: Tensor, num_maps: int, slots: Tensor, sequence: Tensor)
 
 
 def maps_of(heads_x: Tensor, heads_y: Tensor, biases: tuple[Tensor, Tensor], num_maps: int) -> tuple[Tensor, Tensor]:
-    """Of one affinity (N, H, M + Q, M + P): over y for each position of x, and over x for each position of y.
-
-    The longer side stands in front: the product of many small matrices that way takes half the time on a CPU.
-    """
-    affinity = at_least_float32(heads_y @ heads_x.transpose(1, 2)).mul_(heads_x.shape[-1] ** -0.5)
+    """Of one affinity (N, H, M + P, M + Q): over y for each position of x, and over x for each position of y."""
+    affinity = at_least_float32(heads_x @ heads_y.transpose(1, 2)).mul_(heads_x.shape[-1] ** -0.5)
     affinity = affinity.unflatten(0, (-1, num_maps))
-    over_x, over_y = both_softmaxes(affinity, biases[1][:, None, :, None], biases[0][:, None, None, :])
-    return over_y, over_x
+    return both_softmaxes(affinity, biases[0][:, None, :, None], biases[1][:, None, None, :])
 
 
 def attend(weights: Tensor, memory: Tensor, sequence: Tensor) -> Tensor:
-    """weights (N, M + Q, P) of memory (M, d) and sequence (N, Q, d) -> (N, P, d)."""
-    weights = weights.transpose(1, 2)
+    """weights (N, P, M + Q) of memory (M, d) and sequence (N, Q, d) -> (N, P, d)."""
     from_memory = weights[..., : len(memory)] @ memory
     return from_memory.baddbmm_(weights[..., len(memory) :], sequence)
 
@@ -221,17 +213,17 @@ def affinity_gradient(
 ) -> Tensor:
     """Of both softmaxes and of the mean over the maps.
 
-    over_y, over_x (N, H, M + Q, M + P); grad_over_y (N, M + Q, P), grad_over_x (N, Q, M + P): of the means ->
-    (N * H, M + Q, M + P).
+    over_y, over_x (N, H, M + P, M + Q); grad_over_y (N, P, M + Q), grad_over_x (N, M + P, Q): of the means ->
+    (N * H, M + P, M + Q).
     """
-    num_maps, (length_y, length_x) = over_y.shape[1], over_y.shape[2:]
+    num_maps, (length_x, length_y) = over_y.shape[1], over_y.shape[2:]
     scale = head_width**-0.5 / num_maps
-    mean_y = over_y.new_zeros(len(over_y), 1, length_y, length_x)
+    mean_y = over_y.new_zeros(len(over_y), 1, length_x, length_y)
     mean_x = torch.zeros_like(mean_y)
-    torch.mul(grad_over_y, scale, out=mean_y[:, 0, :, length_x - grad_over_y.shape[2] :])
-    torch.mul(grad_over_x, scale, out=mean_x[:, 0, length_y - grad_over_x.shape[1] :])
-    result = softmax_gradient(over_y, mean_y, dim=-2)
-    return result.add_(softmax_gradient(over_x, mean_x, dim=-1)).flatten(0, 1)
+    torch.mul(grad_over_y, scale, out=mean_y[:, 0, length_x - grad_over_y.shape[1] :])
+    torch.mul(grad_over_x, scale, out=mean_x[:, 0, :, length_y - grad_over_x.shape[2] :])
+    result = softmax_gradient(over_y, mean_y, dim=-1)
+    return result.add_(softmax_gradient(over_x, mean_x, dim=-2)).flatten(0, 1)
 
 
 def softmax_gradient(weights: Tensor, gradient: Tensor, *, dim: int) -> Tensor:

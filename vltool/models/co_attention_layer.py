@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from vltool.errors import ConfigError
 from vltool.models.co_attention import AttentionMaps, behind_slots, both_softmaxes, head_affinity, mask_bias
 from vltool.models.co_attention_function import CoAttention, LayerWeights, PackedWeights, Settings, pack
-from vltool.models.co_attention_inference import co_attend
 from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
 from vltool.models.precision import compute_dtype
@@ -55,13 +54,10 @@ class DenseCoattentionLayer(nn.Module):
         words_are_shorter = state.text.shape[1] <= state.image.shape[1]
         (x, bias_x), (y, bias_y) = (words, regions) if words_are_shorter else (regions, words)
         weights = self._weights(words_are_shorter)
+        settings = Settings(self.num_maps, dtype, self.dropout.drop_)
         with torch.autocast(x.device.type, enabled=False):
             packed = self._packed(weights, words_are_shorter, dtype)
-            if self.training or torch.is_grad_enabled():
-                settings = Settings(self.num_maps, dtype, self.dropout.drop_)
-                x, y = CoAttention.apply(settings, packed, (bias_x, bias_y), x, y, *weights)
-            else:
-                x, y = co_attend(x.to(dtype), y.to(dtype), packed, (bias_x, bias_y), num_maps=self.num_maps)
+            x, y = CoAttention.apply(settings, packed, (bias_x, bias_y), x, y, *weights)
         text, image = (x, y) if words_are_shorter else (y, x)
         return JointState(text, image, state.token_mask, state.region_mask)
 

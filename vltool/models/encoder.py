@@ -37,13 +37,12 @@ class PreparedSide:
     """One modality at level 0, with whatever the encoder computes once per image or per sentence.
 
     features (K, P, width): K images or sentences of P positions each. mask (K, P) bool, True = real.
-    projections: further tensors whose first two dimensions are K and P. shared: tensors that are the same for all.
+    projections: further tensors whose first two dimensions are K and P.
     """
 
     features: Tensor
     mask: Tensor
     projections: dict[str, Tensor] = field(default_factory=dict)
-    shared: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.features.shape[0])
@@ -61,12 +60,11 @@ class PreparedSide:
             torch.cat([side.features for side in sides]),
             torch.cat([side.mask for side in sides]),
             {name: torch.cat([side.projections[name] for side in sides]) for name in sides[0].projections},
-            sides[0].shared,
         )
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> PreparedSide:
         projections = {name: change(tensor) for name, tensor in self.projections.items()}
-        return PreparedSide(change(self.features), change(self.mask), projections, self.shared)
+        return PreparedSide(change(self.features), change(self.mask), projections)
 
 
 class Encoder(nn.Module):

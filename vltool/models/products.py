@@ -10,26 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vltool.processor import has_bfloat16_units
-
-
-def knows_linear_maps() -> bool:
-    """Whether torch was built with oneDNN's linear maps."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
 
 def mkl_is_slow() -> bool:
     """Whether oneDNN multiplies float32 faster than MKL: twice as fast on AMD's processors with AVX-512."""
-    if not knows_linear_maps():
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return str(known.get("cpu_name", "")).startswith("AMD") and bool(known.get("avx512_f"))
 
 
 MKL_IS_SLOW = mkl_is_slow()
-
-ADDS_AT_ONCE = knows_linear_maps() and has_bfloat16_units("cpu")
-"""Whether bfloat16 products on this processor can add something as they go."""
 
 
 def by_onednn(tensor: Tensor) -> bool:
@@ -38,27 +28,15 @@ def by_onednn(tensor: Tensor) -> bool:
 
 
 def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """sequence (..., a), weight (b, a) -> (..., b). No gradient is recorded.
-
-    oneDNN is reached by the operations that torch's own compiler emits for a linear map on a CPU.
-    """
-    if not by_onednn(sequence):
-        return F.linear(sequence, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise(sequence, dense(weight), bias, "none", [], "")
+    """sequence (..., a), weight (b, a) -> (..., b). No gradient is recorded."""
+    return _onednn(sequence, weight, bias, "none") if by_onednn(sequence) else F.linear(sequence, weight, bias)
 
 
-def linear_plus(sequence: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor) -> Tensor:
-    """`linear` plus `added`, of the result's shape; in one pass where the library has it. No gradient is recorded."""
-    if adds_at_once(sequence):
-        return torch.ops.mkldnn._linear_pointwise.binary(sequence, added, dense(weight), bias, "add")
-    return F.linear(sequence, weight, bias).add_(added)
-
-
-def adds_at_once(tensor: Tensor) -> bool:
-    """Whether oneDNN, whose products can add something as they go, is the library for a tensor's products."""
-    if by_onednn(tensor):
-        return True
-    return ADDS_AT_ONCE and tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16
+def linear_relu(sequence: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """ReLU of `linear`, in one pass where the library has it."""
+    if by_onednn(sequence):
+        return _onednn(sequence, weight, bias, "relu")
+    return F.linear(sequence, weight, bias).relu_()
 
 
 def product(sequence: Tensor, weight: Tensor) -> Tensor:
@@ -72,6 +50,8 @@ def weight_gradient(gradient: Tensor, sequence: Tensor) -> Tensor:
     return linear(gradient.T, sequence.T) if by_onednn(gradient) else gradient.T @ sequence
 
 
-def dense(weight: Tensor) -> Tensor:
-    """The weight as oneDNN wants it: a slice of a wider matrix goes through a kernel a thousand times slower."""
-    return weight if weight.is_contiguous() or weight.T.is_contiguous() else weight.contiguous()
+def _onednn(sequence: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:
+    """The operation that torch's own compiler emits for a linear map on a CPU."""
+    if not (weight.is_contiguous() or weight.T.is_contiguous()):
+        weight = weight.contiguous()  # a slice of a wider matrix goes through a kernel a thousand times slower
+    return torch.ops.mkldnn._linear_pointwise(sequence, weight, bias, then, [], "")
