@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.models import straightforward
 from vltool.errors import ConfigError
 from vltool.models import co_attention_layer, products
+from vltool.models.derived import unchanged
 from vltool.models.dense_coattention import DenseCoattentionLayer
 from vltool.structures import JointState
 
@@ -111,14 +112,48 @@ def test_a_compiled_layer_is_the_layer(state: JointState) -> None:
     assert torch.compile(run, backend="aot_eager")(*inputs).isfinite()
 
 
-def test_held_weights_are_cast_once_and_let_go(state: JointState, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_weights_are_cast_once_and_let_go(state: JointState, monkeypatch: pytest.MonkeyPatch) -> None:
     layer, packed = make_layer(), []
     pack = co_attention_layer.pack
     monkeypatch.setattr(co_attention_layer, "pack", lambda *given: packed.append(1) or pack(*given))
     expected = layer(state).text
-    layer.held_weights = {}
-    assert torch.equal(layer(state).text, expected) and torch.equal(layer(state).text, expected)
-    assert len(packed) == 2
+    with unchanged(layer):
+        assert torch.equal(layer(state).text, expected) and torch.equal(layer(state).text, expected)
+        with torch.no_grad():
+            layer(state)
+    assert len(packed) == 2 and layer.derived is None
+
+
+@pytest.mark.parametrize(("num_maps", "slots"), [(1, 0), (2, 2), (4, 3)])
+@pytest.mark.parametrize("num_regions", [1, 5])  # of 4 words: either side is the shorter one
+def test_without_a_gradient_the_layer_is_the_same(
+    state: JointState, num_maps: int, slots: int, num_regions: int
+) -> None:
+    layer = make_layer(num_maps=num_maps, slots=slots)
+    given = replace(state, image=state.image[:, :num_regions], region_mask=state.region_mask[:, :num_regions])
+    expected, before = straightforward.layer(layer, given), (given.text.clone(), given.image.clone())
+    with torch.no_grad():
+        result = layer(given)
+    torch.testing.assert_close(result.text, expected.text, rtol=0, atol=1e-12)
+    torch.testing.assert_close(result.image, expected.image, rtol=0, atol=1e-12)
+    assert torch.equal(given.text, before[0]) and torch.equal(given.image, before[1])
+
+
+def test_without_a_gradient_dropout_still_drops_in_training(state: JointState) -> None:
+    layer = make_layer().train()
+    with torch.no_grad():
+        assert not torch.equal(layer(state).text, layer(state).text)
+
+
+def test_bfloat16_without_a_gradient_is_float32_but_for_rounding(state: JointState) -> None:
+    layer = make_layer().float()
+    given = replace(state, text=state.text.float(), image=state.image.float())
+    expected = layer(given)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        result = layer(given)
+    assert result.text.dtype == result.image.dtype == torch.bfloat16
+    torch.testing.assert_close(result.text.float(), expected.text, rtol=2e-2, atol=3e-2)
+    torch.testing.assert_close(result.image.float(), expected.image, rtol=2e-2, atol=3e-2)
 
 
 def test_more_padding_changes_nothing(state: JointState) -> None:

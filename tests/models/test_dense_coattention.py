@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from tests.models import straightforward
 from vltool.errors import ConfigError
 from vltool.models.dense_coattention import DenseCoattentionEncoder
+from vltool.models.derived import unchanged
 from vltool.models.encoder import Encoder
 from vltool.structures import Batch
 
@@ -95,9 +96,9 @@ def test_rows_of_shared_sides_are_those_of_a_batch(make_encoder: MakeEncoder, ba
 def test_weights_are_held_within_the_context_alone(make_encoder: MakeEncoder, batch: Batch) -> None:
     encoder = make_encoder()
     before = encoder(batch, level=3).text
-    with encoder.holding_weights():
+    with unchanged(encoder):
         assert torch.equal(encoder(batch, level=3).text, before)
-        assert all(layer.held_weights for layer in list(encoder.levels)[1:])
+        assert all(layer.derived for layer in list(encoder.levels)[1:])
     with torch.no_grad():
         encoder.levels[2].fuse_words.weight.mul_(2)
     assert not torch.equal(encoder(batch, level=3).text, before)

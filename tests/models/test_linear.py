@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vltool.models import products
-from vltool.models.linear import Linear
+from vltool.models.derived import unchanged
+from vltool.models.linear import Linear, LinearRelu
 
 
 @pytest.mark.parametrize("shape", [(5, 8), (3, 4, 8), (2, 3, 4, 8)])
@@ -27,6 +28,46 @@ def test_onednn_gives_torch_s_result_and_gradients(
         found.append([result, *torch.autograd.grad(result.sin().sum(), [given, *linear.parameters()])])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_follows_a_product_is_the_same_in_one_pass(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.backends.mkldnn.is_available() or not (dtype == torch.float32 or products.FUSES_BFLOAT16):
+        pytest.skip("oneDNN, or this processor, does not multiply in this format")
+    torch.manual_seed(0)
+    sequence, added = torch.randn(2, 5, 8).to(dtype), torch.randn(2, 5, 6).to(dtype)
+    weight, bias = torch.randn(6, 16).to(dtype)[:, :8], torch.randn(6).to(dtype)
+    plain = sequence.double() @ weight.double().T
+    close = {"rtol": 2e-2 if dtype == torch.bfloat16 else 1e-5, "atol": 3e-2 if dtype == torch.bfloat16 else 1e-5}
+    for at_once in (True, False):
+        monkeypatch.setattr(products, "MKL_IS_SLOW", at_once)
+        monkeypatch.setattr(products, "FUSES_BFLOAT16", at_once)
+        before = added.clone()
+        for found, exact in (
+            (products.linear_plus(sequence, weight, None, added), plain + added.double()),
+            (products.linear_plus(sequence, weight, bias, added), plain + added.double() + bias.double()),
+            (products.linear_relu(sequence, weight, bias), (plain + bias.double()).relu()),
+        ):
+            assert found.dtype == dtype and torch.equal(added, before)
+            torch.testing.assert_close(found.double(), exact, **close)
+
+
+def test_relu_without_a_gradient_is_the_same_and_casts_once() -> None:
+    torch.manual_seed(0)
+    linear, features = LinearRelu(8, 6), torch.randn(4, 8)
+    expected = linear(features)
+    assert expected.requires_grad
+    with torch.no_grad(), unchanged(linear):
+        torch.testing.assert_close(linear(features), expected.detach())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = [linear(features) for _ in range(2)]
+        assert set(linear.derived) == {torch.float32, torch.bfloat16}
+        linear.derived[torch.bfloat16][0].zero_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert not torch.equal(linear(features), rough[1])
+    assert rough[0].dtype == torch.bfloat16 and torch.equal(*rough)
+    torch.testing.assert_close(rough[0].float(), expected.detach(), rtol=2e-2, atol=3e-2)
+    assert linear.derived is None
 
 
 def test_other_formats_are_torch_s_own() -> None:

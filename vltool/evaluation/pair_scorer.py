@@ -7,6 +7,7 @@ its pairs go through the rest of the network in blocks.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor
 
 from vltool.evaluation.pair_inputs import PairInputs, Tile, in_slices
+from vltool.models.derived import unchanged
 from vltool.models.encoder import PreparedSide
 from vltool.models.joint_model import JointModel
 from vltool.models.precision import compute_in, resolve_precision
 from vltool.provenance import versions
 
-PAIRS_ON_CPU = 256
-"""Pairs scored at once on a CPU: what its caches like best, from width 192 to 1024."""
+PAIRS_ON_CPU = 128
+"""Pairs scored at once on a CPU: enough for products at full rate, few enough for what its caches hold."""
 
 MEMORY_SHARE = 1 / 24
 """Share of an accelerator's free memory that a block's joint state may take; a level holds some ten such at once."""
@@ -136,7 +138,7 @@ def unchanging(model: JointModel) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), model.encoder.holding_weights():
+        with torch.no_grad(), unchanged(model):
             yield
     finally:
         model.train(was_training)
@@ -149,9 +151,13 @@ def trimmed(side: PreparedSide, block: slice) -> PreparedSide:
 
 
 def pair_blocks(num_images: int, num_sentences: int, block_pairs: int) -> Iterator[tuple[slice, slice]]:
-    """Rectangles of at most `block_pairs` pairs that cover all of them, as few images at once as will do."""
-    sentences_at_once = max(1, min(num_sentences, block_pairs))
-    images_at_once = max(1, block_pairs // sentences_at_once)
+    """Rectangles of at most `block_pairs` pairs that cover all of them, as square as will do.
+
+    What is done for an image or a sentence alone is then shared by the most pairs.
+    """
+    images_at_once = min(num_images, 1 << (math.isqrt(max(1, block_pairs)).bit_length() - 1))  # a power of two
+    sentences_at_once = max(1, min(num_sentences, block_pairs // images_at_once))
+    images_at_once = max(1, min(num_images, block_pairs // sentences_at_once))
     for sentences in in_slices(num_sentences, sentences_at_once):
         for images in in_slices(num_images, images_at_once):
             yield images, sentences

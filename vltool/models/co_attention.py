@@ -47,16 +47,17 @@ def head_affinity(words: Tensor, regions: Tensor, num_maps: int) -> Tensor:
 
 
 def both_softmaxes(
-    affinity: Tensor, word_bias: Tensor, region_bias: Tensor, *, word_dim: int = -2
+    affinity: Tensor, row_bias: Tensor, column_bias: Tensor, *, row_dim: int = -2
 ) -> tuple[Tensor, Tensor]:
-    """The attention over regions for each word and over words for each region, both of the affinity's own shape.
+    """The attention over columns for each row and over rows for each column, both of the affinity's own shape.
 
-    affinity: words along `word_dim`, regions along the last dimension; overwritten. The biases broadcast to it.
-    At least float32, whose softmax is the faster one and whose rows sum to 1.
+    affinity: one side's positions along `row_dim`, the other's along the last dimension; overwritten. The biases, of
+    the positions they are named after, broadcast to it. At least float32, whose softmax is the faster one and whose
+    rows sum to 1.
     """
     affinity = at_least_float32(affinity)
-    over_regions = (affinity + region_bias.to(affinity.dtype)).softmax(dim=-1)
-    return over_regions, affinity.add_(word_bias.to(affinity.dtype)).softmax(dim=word_dim)
+    over_columns = (affinity + column_bias.to(affinity.dtype)).softmax(dim=-1)
+    return over_columns, affinity.add_(row_bias.to(affinity.dtype)).softmax(dim=row_dim)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

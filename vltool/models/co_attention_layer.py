@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from vltool.errors import ConfigError
 from vltool.models.co_attention import AttentionMaps, behind_slots, both_softmaxes, head_affinity, mask_bias
 from vltool.models.co_attention_function import CoAttention, LayerWeights, PackedWeights, Settings, pack
+from vltool.models.co_attention_inference import co_attend, for_inference
+from vltool.models.derived import DerivesWeights
 from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
 from vltool.models.precision import compute_dtype
 from vltool.structures import JointState
 
 
-class DenseCoattentionLayer(nn.Module):
+class DenseCoattentionLayer(DerivesWeights):
     """(S_l, I_l) = DCL_l(S_{l-1}, I_{l-1}) (eq. 1).
 
     One affinity per map between all words and all regions gives both attention maps. The maps are averaged first and
@@ -39,7 +41,6 @@ class DenseCoattentionLayer(nn.Module):
         self.fuse_words = nn.Linear(2 * width, width)  # W_S, b_S of eq. 2: [own ; attended]
         self.fuse_regions = nn.Linear(2 * width, width)  # W_I, b_I of eq. 3
         self.dropout = Dropout(dropout)
-        self.held_weights: dict[tuple[bool, torch.dtype], PackedWeights] | None = None  # see Encoder.holding_weights
         glorot_(self)
 
     @property
@@ -54,21 +55,20 @@ class DenseCoattentionLayer(nn.Module):
         words_are_shorter = state.text.shape[1] <= state.image.shape[1]
         (x, bias_x), (y, bias_y) = (words, regions) if words_are_shorter else (regions, words)
         weights = self._weights(words_are_shorter)
-        settings = Settings(self.num_maps, dtype, self.dropout.drop_)
         with torch.autocast(x.device.type, enabled=False):
             packed = self._packed(weights, words_are_shorter, dtype)
-            x, y = CoAttention.apply(settings, packed, (bias_x, bias_y), x, y, *weights)
+            if self.training or torch.is_grad_enabled():
+                settings = Settings(self.num_maps, dtype, self.dropout.drop_)
+                x, y = CoAttention.apply(settings, packed, (bias_x, bias_y), x, y, *weights)
+            else:
+                cut = self.derive(("inference", words_are_shorter, dtype), lambda: for_inference(packed))
+                x, y = co_attend(x.to(dtype), y.to(dtype), cut, (bias_x, bias_y), num_maps=self.num_maps)
         text, image = (x, y) if words_are_shorter else (y, x)
         return JointState(text, image, state.token_mask, state.region_mask)
 
     def _packed(self, weights: LayerWeights, words_are_shorter: bool, dtype: torch.dtype) -> PackedWeights:
-        held, key = self.held_weights, (words_are_shorter, dtype)
-        if held is not None and key in held:
-            return held[key]
-        packed = pack(LayerWeights(*(weight.detach() for weight in weights)), dtype)
-        if held is not None:
-            held[key] = packed
-        return packed
+        detached = LayerWeights(*(weight.detach() for weight in weights))
+        return self.derive((words_are_shorter, dtype), lambda: pack(detached, dtype))
 
     def _weights(self, words_are_shorter: bool) -> LayerWeights:
         words = (self.affinity_words.weight, self.memory_words, self.fuse_words.weight, self.fuse_words.bias)

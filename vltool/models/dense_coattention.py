@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -167,17 +165,6 @@ class DenseCoattentionEncoder(Encoder):
         self.check_level(level)
         state = first_level_of_rows(self._layer(1), images.take(rows[:, 0]), sentences.take(rows[:, 1]))
         return self.run_levels(state, level=level, start=1)
-
-    @contextmanager
-    def holding_weights(self) -> Iterator[None]:
-        layers = [self._layer(level) for level in range(1, self.num_levels + 1)]
-        for layer in layers:
-            layer.held_weights = {}
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.held_weights = None
 
     def attention_maps(self, batch: Batch, level: int) -> AttentionMaps:
         """The attention maps of layer `level` on the batch's N rows: (N, H, T, R) and (N, H, R, T)."""

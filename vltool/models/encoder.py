@@ -7,7 +7,6 @@ every distinct image and sentence is embedded once, however many image-sentence 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,12 +36,13 @@ class PreparedSide:
     """One modality at level 0, with whatever the encoder computes once per image or per sentence.
 
     features (K, P, width): K images or sentences of P positions each. mask (K, P) bool, True = real.
-    projections: further tensors whose first two dimensions are K and P.
+    projections: further tensors whose first two dimensions are K and P. shared: tensors that are the same for all.
     """
 
     features: Tensor
     mask: Tensor
     projections: dict[str, Tensor] = field(default_factory=dict)
+    shared: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.features.shape[0])
@@ -60,11 +60,12 @@ class PreparedSide:
             torch.cat([side.features for side in sides]),
             torch.cat([side.mask for side in sides]),
             {name: torch.cat([side.projections[name] for side in sides]) for name in sides[0].projections},
+            sides[0].shared,
         )
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> PreparedSide:
         projections = {name: change(tensor) for name, tensor in self.projections.items()}
-        return PreparedSide(change(self.features), change(self.mask), projections)
+        return PreparedSide(change(self.features), change(self.mask), projections, self.shared)
 
 
 class Encoder(nn.Module):
@@ -218,10 +219,6 @@ class Encoder(nn.Module):
         """(S_level, I_level) of rows (N, 2) of what `sides` gave: which image, which sentence."""
         images, sentences = images.take(rows[:, 0]), sentences.take(rows[:, 1])
         return self.run_levels(self.joint_state(images, sentences), level=level)
-
-    def holding_weights(self) -> AbstractContextManager[object]:
-        """A context in which no weight changes, so that what is derived from them may be kept from call to call."""
-        return nullcontext()
 
     # Scoring every image with every sentence: what depends on one side alone is computed once.
 

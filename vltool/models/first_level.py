@@ -8,6 +8,7 @@ Shapes: U images of R regions, V sentences of T words, H maps, M memory slots, d
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,16 +20,23 @@ from vltool.structures import JointState
 
 def prepare_words(layer: DenseCoattentionLayer, text: Tensor, mask: Tensor) -> PreparedSide:
     """Word features (V, T, d) with what `layer` makes of them before it meets an image."""
-    return _prepare(text, mask, layer.affinity_words, own=layer.fuse_words, other=layer.fuse_regions)
+    fuses = {"own": layer.fuse_words, "other": layer.fuse_regions}
+    return _prepare(text, mask, layer.affinity_words, layer.memory_words, **fuses)
 
 
 def prepare_regions(layer: DenseCoattentionLayer, image: Tensor, mask: Tensor) -> PreparedSide:
     """Region features (U, R, d) with what `layer` makes of them before it meets a sentence."""
-    return _prepare(image, mask, layer.affinity_regions, own=layer.fuse_regions, other=layer.fuse_words)
+    fuses = {"own": layer.fuse_regions, "other": layer.fuse_words}
+    return _prepare(image, mask, layer.affinity_regions, layer.memory_regions, **fuses)
 
 
-def _prepare(features: Tensor, mask: Tensor, affinity: nn.Linear, *, own: nn.Linear, other: nn.Linear) -> PreparedSide:
-    """own: the side's own fuse, with its W1; other: the other side's, whose W2 this side is attended through."""
+def _prepare(
+    features: Tensor, mask: Tensor, affinity: nn.Linear, memory: Tensor, *, own: nn.Linear, other: nn.Linear
+) -> PreparedSide:
+    """own: the side's own fuse, with its W1; other: the other side's, whose W2 this side is attended through.
+
+    Shared is what the side's memory slots (M, d) are projected to.
+    """
     width = features.shape[-1]
     own_weight, attended_weight = own.weight[:, :width], other.weight[:, width:]
     projections = {
@@ -36,16 +44,16 @@ def _prepare(features: Tensor, mask: Tensor, affinity: nn.Linear, *, own: nn.Lin
         "own": F.linear(features, own_weight, own.bias),
         "attended": F.linear(features, attended_weight),
     }
-    return PreparedSide(features, mask, projections)
+    shared = {"affinity": affinity(memory), "attended": F.linear(memory, attended_weight)}
+    return PreparedSide(features, mask, projections, shared)
 
 
 def first_level_of_rows(layer: DenseCoattentionLayer, images: PreparedSide, sentences: PreparedSide) -> JointState:
     """(S_1, I_1) of N rows: image n with sentence n, from what was prepared with `layer` (and gathered since)."""
-    words = behind_slots(layer.affinity_words(layer.memory_words), sentences.projections["affinity"])
-    regions = behind_slots(layer.affinity_regions(layer.memory_regions), images.projections["affinity"])
+    words, regions = _with_slots(sentences, "affinity"), _with_slots(images, "affinity")
     word_weights, region_weights = layer.averaged_maps(words, regions, sentences.mask, images.mask)
-    region_values = _attended(images, layer.memory_regions, layer.fuse_words)  # (N, M + R, d)
-    word_values = _attended(sentences, layer.memory_words, layer.fuse_regions)  # (N, M + T, d)
+    region_values = _with_slots(images, "attended")  # (N, M + R, d)
+    word_values = _with_slots(sentences, "attended")  # (N, M + T, d)
     fused_words = sentences.projections["own"] + word_weights.to(region_values.dtype) @ region_values
     fused_regions = images.projections["own"] + region_weights.to(word_values.dtype) @ word_values
     text = layer.add_fused(sentences.features, fused_words)
@@ -60,15 +68,19 @@ def first_level_of_all_pairs(layer: DenseCoattentionLayer, images: PreparedSide,
     word_weights = over_regions[:, slots:].permute(2, 0, 1, 3)  # (U, V, T, M + R)
     region_weights = over_words[..., slots:].permute(2, 0, 3, 1)  # (U, V, R, M + T)
 
-    region_values = _attended(images, layer.memory_regions, layer.fuse_words)  # (U, M + R, d)
-    word_values = _attended(sentences, layer.memory_words, layer.fuse_regions)  # (V, M + T, d)
-    to_words = word_weights.to(region_values.dtype).flatten(1, 2) @ region_values  # (U, V * T, d)
-    to_regions = region_weights.to(word_values.dtype) @ word_values  # (U, V, R, d)
+    region_values = _with_slots(images, "attended")  # (U, M + R, d)
+    word_values = _with_slots(sentences, "attended")  # (V, M + T, d)
+    text, fused_text = _own_and_fused(sentences)  # (V, T, d)
+    image, fused_image = _own_and_fused(images)  # (U, R, d)
+    fused_words = fused_text.flatten(0, 1).expand(len(images), -1, -1)  # (U, V * T, d)
+    fused_words = torch.baddbmm(fused_words, word_weights.to(text.dtype).flatten(1, 2), region_values)
+    fused_words = fused_words.unflatten(1, word_weights.shape[1:3])  # (U, V, T, d)
+    fused_regions = fused_image.repeat_interleave(len(sentences), dim=0)  # (U * V, R, d)
+    fused_regions.baddbmm_(region_weights.to(image.dtype).flatten(0, 1), word_values.repeat(len(images), 1, 1))
+    fused_regions = fused_regions.unflatten(0, region_weights.shape[:2])  # (U, V, R, d)
 
-    fused_words = sentences.projections["own"] + to_words.unflatten(1, word_weights.shape[1:3])  # (U, V, T, d)
-    fused_regions = images.projections["own"][:, None] + to_regions  # (U, V, R, d)
-    text = layer.add_fused(sentences.features, fused_words)
-    image = layer.add_fused(images.features[:, None], fused_regions)
+    text = torch.maximum(text, fused_words)
+    image = torch.maximum(image[:, None], fused_regions)
     return JointState(
         text=text.flatten(0, 1),
         image=image.flatten(0, 1),
@@ -85,8 +97,7 @@ def _averaged_maps_of_all_pairs(
     One matrix product per head holds every word of the block against every region of the block.
     """
     slots = layer.num_memory_slots
-    words = behind_slots(layer.affinity_words(layer.memory_words), sentences.projections["affinity"])
-    regions = behind_slots(layer.affinity_regions(layer.memory_regions), images.projections["affinity"])
+    words, regions = _with_slots(sentences, "affinity"), _with_slots(images, "affinity")
     head_width = layer.width // layer.num_maps
     by_head_words = (words * head_width**-0.5).flatten(0, 1).unflatten(-1, (-1, head_width)).transpose(0, 1)
     by_head_regions = regions.flatten(0, 1).unflatten(-1, (-1, head_width)).permute(1, 2, 0)
@@ -94,10 +105,17 @@ def _averaged_maps_of_all_pairs(
     affinity = affinity.unflatten(2, regions.shape[:2]).unflatten(1, words.shape[:2])  # (H, V, M + T, U, M + R)
     word_bias = mask_bias(sentences.mask, slots)[:, :, None, None]  # (V, M + T, 1, 1)
     region_bias = mask_bias(images.mask, slots)  # (U, M + R)
-    over_regions, over_words = both_softmaxes(affinity, word_bias, region_bias, word_dim=2)
+    over_regions, over_words = both_softmaxes(affinity, word_bias, region_bias, row_dim=2)
     return over_regions.mean(dim=0), over_words.mean(dim=0)
 
 
-def _attended(side: PreparedSide, memory: Tensor, fuse: nn.Linear) -> Tensor:
-    """The side's W2-projected features behind its W2-projected memory slots."""
-    return behind_slots(F.linear(memory, fuse.weight[:, memory.shape[1] :]), side.projections["attended"])
+def _own_and_fused(side: PreparedSide) -> tuple[Tensor, Tensor]:
+    """The features, and what they and their own half of W add up to: x + ReLU(z) = max(x, x + z)."""
+    own = side.projections["own"]
+    features = side.features.to(own.dtype)
+    return features, features + own
+
+
+def _with_slots(side: PreparedSide, name: str) -> Tensor:
+    """A projection of the side's features behind the same of its memory slots."""
+    return behind_slots(side.shared[name], side.projections[name])

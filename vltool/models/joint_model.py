@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vltool.errors import ConfigError
 from vltool.models.co_attention import at_least_float32
+from vltool.models.derived import unchanged
 from vltool.models.encoder import Encoder, PreparedSide
 from vltool.structures import Batch
 
@@ -79,7 +80,7 @@ class JointModel(nn.Module):
         Level 0 runs once for both the choosing and the learning.
         """
         decoder, level = self.decoder(task.name), self.levels[task.name]
-        with self.encoder.holding_weights():
+        with unchanged(self):
             images, sentences = self.encoder.sides(batch)
 
             def score(rows: Tensor) -> Tensor:

@@ -1,14 +1,17 @@
-"""A linear map whose products go through the library that is fast on this processor, backwards too."""
+"""Linear maps whose products go through the library that is fast on this processor."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vltool.models import products
+from vltool.models.derived import DerivesWeights
+from vltool.models.precision import compute_dtype
 
 
 class Linear(nn.Linear):
@@ -20,6 +23,18 @@ class Linear(nn.Linear):
             return super().forward(features)
         result: Tensor = _Products.apply(features, self.weight, self.bias)
         return result
+
+
+class LinearRelu(nn.Linear, DerivesWeights):
+    """ReLU of a linear map; without a gradient in one pass, where the library has that."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return F.relu(super().forward(features))
+        dtype = compute_dtype(features)
+        weight, bias = self.derive(dtype, lambda: (self.weight.to(dtype), self.bias.to(dtype)))
+        with torch.autocast(features.device.type, enabled=False):
+            return products.linear_relu(features.to(dtype), weight, bias)
 
 
 class _Products(torch.autograd.Function):

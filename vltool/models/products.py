@@ -10,10 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vltool.processor import has_bfloat16_units
+
+
+def has_linear_pointwise() -> bool:
+    """Whether torch was built with oneDNN's linear maps, which can end in something more, such as a ReLU or a sum."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
 
 def mkl_is_slow() -> bool:
     """Whether oneDNN multiplies float32 faster than MKL: twice as fast on AMD's processors with AVX-512."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not has_linear_pointwise():
         return False
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return str(known.get("cpu_name", "")).startswith("AMD") and bool(known.get("avx512_f"))
@@ -21,10 +28,18 @@ def mkl_is_slow() -> bool:
 
 MKL_IS_SLOW = mkl_is_slow()
 
+FUSES_BFLOAT16 = has_linear_pointwise() and has_bfloat16_units("cpu")
+"""Whether bfloat16 products are oneDNN's on this processor, so that what follows one may be done in the same pass."""
+
 
 def by_onednn(tensor: Tensor) -> bool:
-    """Whether the products of a tensor are oneDNN's here."""
+    """Whether the products of a float32 tensor are oneDNN's here, and not MKL's."""
     return MKL_IS_SLOW and tensor.device.type == "cpu" and tensor.dtype == torch.float32
+
+
+def fuses(tensor: Tensor) -> bool:
+    """Whether a product of the tensor can take what follows it along: the products are oneDNN's."""
+    return by_onednn(tensor) or (FUSES_BFLOAT16 and tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16)
 
 
 def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -34,9 +49,14 @@ def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 def linear_relu(sequence: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """ReLU of `linear`, in one pass where the library has it."""
-    if by_onednn(sequence):
-        return _onednn(sequence, weight, bias, "relu")
-    return F.linear(sequence, weight, bias).relu_()
+    return _onednn(sequence, weight, bias, "relu") if fuses(sequence) else F.linear(sequence, weight, bias).relu_()
+
+
+def linear_plus(sequence: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor) -> Tensor:
+    """`linear` plus `added`, which is of the result's shape; in one pass where the library has it."""
+    if fuses(sequence):
+        return torch.ops.mkldnn._linear_pointwise.binary(sequence, added, _dense(weight), bias, "add")
+    return F.linear(sequence, weight, bias).add_(added)
 
 
 def product(sequence: Tensor, weight: Tensor) -> Tensor:
@@ -52,6 +72,9 @@ def weight_gradient(gradient: Tensor, sequence: Tensor) -> Tensor:
 
 def _onednn(sequence: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:
     """The operation that torch's own compiler emits for a linear map on a CPU."""
-    if not (weight.is_contiguous() or weight.T.is_contiguous()):
-        weight = weight.contiguous()  # a slice of a wider matrix goes through a kernel a thousand times slower
-    return torch.ops.mkldnn._linear_pointwise(sequence, weight, bias, then, [], "")
+    return torch.ops.mkldnn._linear_pointwise(sequence, _dense(weight), bias, then, [], "")
+
+
+def _dense(weight: Tensor) -> Tensor:
+    """The weight as oneDNN wants it: a slice of a wider matrix goes through a kernel a thousand times slower."""
+    return weight if weight.is_contiguous() or weight.T.is_contiguous() else weight.contiguous()

@@ -1,0 +1,39 @@
+"""What is derived from weights, such as a copy in another number format, kept while they do not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch import nn
+
+Made = TypeVar("Made")
+
+
+class DerivesWeights(nn.Module):
+    """A module that computes with something derived from its weights. derived: what is kept; None outside `unchanged`."""
+
+    derived: dict[Hashable, Any] | None = None
+
+    def derive(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives; within `unchanged` it is made once for a key."""
+        if self.derived is None:
+            return make()
+        if key not in self.derived:
+            self.derived[key] = make()
+        made: Made = self.derived[key]
+        return made
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """A block in which no weight of `model` changes, so that what is derived from them is kept from call to call."""
+    parts = [part for part in model.modules() if isinstance(part, DerivesWeights) and part.derived is None]
+    for part in parts:
+        part.derived = {}
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.derived = None
