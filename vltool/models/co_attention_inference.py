@@ -1,4 +1,7 @@
-"""A dense co-attention layer without a gradient, in few passes over memory.
+"""A dense co-attention layer without a gradient, in few operations and few passes over memory.
+
+The affinity of a map is x A^T B y^T with the map's rows of the two projections A and B. (x A^T) B costs as much as a
+projection of x, and y, the longer side, is not projected at all.
 
 Where bfloat16 products are fast, whatever else goes over the sequences takes as long as they do. So each product
 leaves a whole tensor, the sequence itself is added by its own product, and what is left is one pass: since
@@ -12,15 +15,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vltool.models.co_attention import at_least_float32, behind_slots, both_softmaxes
-from vltool.models.co_attention_function import PackedWeights, by_head
-from vltool.models.products import linear, linear_plus
+from vltool.models.co_attention import behind_slots, both_softmaxes
+from vltool.models.co_attention_function import PackedWeights
+from vltool.models.products import linear, linear_plus, product_into
 
 
 class InferenceWeights(NamedTuple):
-    """`PackedWeights` cut into whole matrices, with what the memory slots are projected to."""
+    """`PackedWeights` cut into whole matrices, with what the memory slots are projected to.
 
-    affinity_x: Tensor  # (d, d)
+    affinity_x and affinity_y go by map. slots_for_y gives each position of y its affinities to the slots of x,
+    slots_for_x those of x to the slots of y, and the slots have theirs among themselves.
+    """
+
+    affinity_x: Tensor  # (H, d / H, d)
     affinity_y: Tensor
     own_x: Tensor  # (d, d): first half of x's W
     own_y: Tensor
@@ -29,19 +36,25 @@ class InferenceWeights(NamedTuple):
     bias_x: Tensor
     bias_y: Tensor
     memory_y: Tensor  # (M, d)
-    slots_x: Tensor  # (M, d): memory_x through affinity_x
-    slots_y: Tensor
     values_x: Tensor  # (M, d): memory_x through attended_y
+    slots_for_x: Tensor  # (H * M, d)
+    slots_for_y: Tensor  # (M * H, d)
+    among_slots: Tensor  # (M, H, M): a slot of x, the map, a slot of y
 
 
-def for_inference(packed: PackedWeights) -> InferenceWeights:
+def for_inference(packed: PackedWeights, num_maps: int) -> InferenceWeights:
     """The same weights; only x's W is copied."""
     affinity_x, attended_y = packed.project_x.chunk(2)
     affinity_y, own_y = packed.project_y.chunk(2)
     own_x, attended_x = (half.contiguous() for half in packed.fuse_x.chunk(2, dim=1))
+    maps_x, maps_y = (affinity.unflatten(0, (num_maps, -1)) for affinity in (affinity_x, affinity_y))  # (H, d / H, d)
+    slots_x, slots_y = (  # (M, H, d / H)
+        linear(memory, affinity).unflatten(1, (num_maps, -1))
+        for memory, affinity in ((packed.memory_x, affinity_x), (packed.memory_y, affinity_y))
+    )
     return InferenceWeights(
-        affinity_x,
-        affinity_y,
+        maps_x,
+        maps_y,
         own_x,
         own_y,
         attended_x,
@@ -49,28 +62,24 @@ def for_inference(packed: PackedWeights) -> InferenceWeights:
         packed.bias_x,
         packed.bias_y,
         packed.memory_y,
-        linear(packed.memory_x, affinity_x),
-        linear(packed.memory_y, affinity_y),
         linear(packed.memory_x, attended_y),
+        (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1),
+        (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1),
+        (slots_x.transpose(0, 1) @ slots_y.permute(1, 2, 0)).transpose(0, 1),
     )
 
 
-def co_attend(
-    x: Tensor, y: Tensor, weights: InferenceWeights, biases: tuple[Tensor, Tensor], *, num_maps: int
-) -> tuple[Tensor, Tensor]:
+def co_attend(x: Tensor, y: Tensor, weights: InferenceWeights, biases: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """(x, y) of one level -> (x, y) of the next, as `CoAttention` gives them without dropout.
 
     x (N, P, d), y (N, Q, d): in the weights' precision. biases (N, M + P) and (N, M + Q): the masks'.
     """
     num_slots = len(weights.memory_y)
-    heads_x = by_head(weights.slots_x, linear(x, weights.affinity_x), num_maps)  # (N * H, M + P, d / H)
-    heads_y = by_head(weights.slots_y, linear(y, weights.affinity_y), num_maps)
-    # The longer side in front: the product of many small matrices takes half the time that way on a CPU.
-    affinity = at_least_float32(heads_y @ heads_x.transpose(1, 2)).mul_(heads_x.shape[-1] ** -0.5)
-    affinity = affinity.unflatten(0, (-1, num_maps))  # (N, H, M + Q, M + P)
-    over_x, over_y = both_softmaxes(affinity, biases[1][:, None, :, None], biases[0][:, None, None, :])
-    mean_over_x = over_x.mean(dim=1)[:, num_slots:].to(x.dtype)  # (N, Q, M + P)
-    mean_over_y = over_y.mean(dim=1)[:, :, num_slots:].transpose(1, 2).to(x.dtype, memory_format=torch.contiguous_format)
+    bias_x, bias_y = biases
+    over_y, over_x = both_softmaxes(affinity(x, y, weights), bias_x[:, :, None, None], bias_y[:, None, None], row_dim=1)
+    mean_over_y = over_y.mean(dim=2)[:, num_slots:].to(x.dtype)  # (N, P, M + Q)
+    mean_over_x = over_x.mean(dim=2)[..., num_slots:].transpose(1, 2)  # (N, Q, M + P)
+    mean_over_x = mean_over_x.to(x.dtype, memory_format=torch.contiguous_format)
 
     attended = (mean_over_y[..., :num_slots].flatten(0, 1) @ weights.memory_y).view_as(x)  # (N, P, d)
     attended.baddbmm_(mean_over_y[..., num_slots:], y)
@@ -79,3 +88,25 @@ def co_attend(
     values = behind_slots(weights.values_x, linear(x, weights.attended_y))  # (N, M + P, d)
     fused_y = linear_plus(y, weights.own_y, weights.bias_y, y).baddbmm_(mean_over_x, values)
     return torch.maximum(x, fused_x, out=fused_x), torch.maximum(y, fused_y, out=fused_y)
+
+
+def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
+    """(N, M + P, H, M + Q), scaled by 1 / sqrt(d / H); at least float32."""
+    (num_rows, length_x, width), length_y = x.shape, y.shape[1]
+    num_maps, num_slots = len(weights.affinity_y), len(weights.memory_y)
+    positions = x.flatten(0, 1)
+    reaching = x.new_empty(len(positions), num_maps, width)
+    for number, (of_x, of_y) in enumerate(zip(weights.affinity_x, weights.affinity_y, strict=True)):
+        product_into(reaching[:, number], linear(positions, of_x), of_y)
+    found = reaching.view(num_rows, -1, width) @ y.transpose(1, 2)  # (N, P * H, Q)
+
+    result = torch.empty(
+        (num_rows, num_slots + length_x, num_maps, num_slots + length_y),
+        dtype=torch.promote_types(x.dtype, torch.float32),
+        device=x.device,
+    )
+    result[:, num_slots:, :, num_slots:] = found.view(num_rows, length_x, num_maps, length_y)
+    result[:, num_slots:, :, :num_slots] = linear(x, weights.slots_for_x).unflatten(2, (num_maps, -1))
+    result[:, :num_slots, :, num_slots:] = linear(y, weights.slots_for_y).transpose(1, 2).unflatten(1, (-1, num_maps))
+    result[:, :num_slots, :, :num_slots] = weights.among_slots
+    return result.mul_((width // num_maps) ** -0.5)

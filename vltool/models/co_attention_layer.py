@@ -61,8 +61,8 @@ class DenseCoattentionLayer(DerivesWeights):
                 settings = Settings(self.num_maps, dtype, self.dropout.drop_)
                 x, y = CoAttention.apply(settings, packed, (bias_x, bias_y), x, y, *weights)
             else:
-                cut = self.derive(("inference", words_are_shorter, dtype), lambda: for_inference(packed))
-                x, y = co_attend(x.to(dtype), y.to(dtype), cut, (bias_x, bias_y), num_maps=self.num_maps)
+                cut = self.derive(("inference", words_are_shorter, dtype), lambda: for_inference(packed, self.num_maps))
+                x, y = co_attend(x.to(dtype), y.to(dtype), cut, (bias_x, bias_y))
         text, image = (x, y) if words_are_shorter else (y, x)
         return JointState(text, image, state.token_mask, state.region_mask)
 

@@ -64,6 +64,14 @@ def product(sequence: Tensor, weight: Tensor) -> Tensor:
     return linear(sequence, weight.T) if by_onednn(sequence) else sequence @ weight
 
 
+def product_into(result: Tensor, sequence: Tensor, weight: Tensor) -> None:
+    """`product` of matrices, written into `result`, which may be a slice."""
+    if by_onednn(sequence):
+        result.copy_(product(sequence, weight))
+    else:
+        torch.mm(sequence, weight, out=result)
+
+
 def weight_gradient(gradient: Tensor, sequence: Tensor) -> Tensor:
     """gradient (..., b) of `linear`'s result, sequence (..., a) -> (b, a)."""
     gradient, sequence = gradient.flatten(0, -2), sequence.flatten(0, -2)
