@@ -40,9 +40,11 @@ def keep_freed_memory() -> bool:
     """Let this process use again what it frees, rather than give it back; whether the C library was told so.
 
     By itself glibc gives back what lies free at the end of its memory, and takes fresh pages for the next tensor, which
-    the system empties first: a third of the time of a step of few passes on a processor with AMX. What the process
-    holds stays at its peak instead. Other C libraries are left as they are.
+    the system empties first: up to a third of a training step on a processor with AMX. What the process holds stays at
+    its peak instead. Other C libraries are left as they are. It is told after torch is there: earlier, threads wait.
     """
+    import torch  # noqa: F401
+
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -11,8 +11,8 @@ from torch import Tensor
 from tests.models import straightforward
 from vltool.errors import ConfigError
 from vltool.models import co_attention_layer, products
-from vltool.models.derived import unchanged
 from vltool.models.dense_coattention import DenseCoattentionLayer
+from vltool.models.derived import unchanged
 from vltool.structures import JointState
 
 

@@ -139,6 +139,9 @@ def start_worker(num_threads: int, stop: Connection | None = None, shares: Any =
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[gpu] if visible else str(gpu)
     import torch
 
+    from vltool.processor import keep_freed_memory
+
+    keep_freed_memory()
     torch.set_num_threads(num_threads)
     if shares is not None:
         torch.cuda.set_per_process_memory_fraction(share)

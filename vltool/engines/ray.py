@@ -194,7 +194,10 @@ def _run_job(function: Callable[[JobT], ResultT], job: JobT, num_threads: int, f
     """The job in a worker of Ray: relative paths mean what they mean to whoever started it."""
     import torch
 
+    from vltool.processor import keep_freed_memory
+
     os.chdir(folder)
+    keep_freed_memory()
     torch.set_num_threads(num_threads)
     return function(job)
 

@@ -12,7 +12,10 @@ Made = TypeVar("Made")
 
 
 class DerivesWeights(nn.Module):
-    """A module that computes with something derived from its weights. derived: what is kept; None outside `unchanged`."""
+    """A module that computes with something derived from its weights.
+
+    derived: what is kept; None outside `unchanged`.
+    """
 
     derived: dict[Hashable, Any] | None = None
 

@@ -19,10 +19,12 @@ def evaluate_run(config: RunConfig, listener: Listener) -> dict[str, Any]:
     the other tasks are left out. Protocol `off` scores what was trained on, and marks it.
     """
     from vltool.evaluation.prediction_files import write_predictions
+    from vltool.processor import keep_freed_memory
     from vltool.search.grid import with_settings
     from vltool.search.plan import as_chosen, chosen_settings, load_chosen
     from vltool.training.scoring import contamination_of, evaluation_record, forget_parts, score_checkpoint
 
+    keep_freed_memory()
     alone = {name: with_settings(config, chosen_settings(config, name)) for name in config.tasks}
     config = as_chosen(config, list(config.tasks))
     inputs = load_run(config)

@@ -20,6 +20,7 @@ def search_layers(
 ) -> dict[str, Any]:
     """Trials of the grid on each task alone, then the plan; or a published plan. dry_run: says what it would do."""
     from vltool.engines.ray import check_engine
+    from vltool.processor import keep_freed_memory
     from vltool.search.preset import write_preset
     from vltool.search.study import search
 
@@ -27,6 +28,7 @@ def search_layers(
     if config.search.preset:
         return write_preset(config, searched, say=listener.say, dry_run=dry_run)
     check_engine(config.search.engine, config.search.ray_address)
+    keep_freed_memory()
     inputs = load_run(config)
     if not dry_run:
         write_counts(config, inputs.prepared)
@@ -79,6 +81,7 @@ def _check_batches_of(parts: list[RunConfig], tasks: list[str]) -> None:
 
 
 def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, processes: Processes) -> dict[str, Any]:
+    from vltool.processor import keep_freed_memory
     from vltool.search.plan import as_chosen
     from vltool.tasks.split_proof import met_in_training
     from vltool.training.inputs import text_folder
@@ -86,6 +89,7 @@ def _train(config: RunConfig, listener: Listener, tasks: list[str] | None, proce
     from vltool.training.live import Live
     from vltool.training.run import train
 
+    keep_freed_memory()
     chosen = known_tasks(config, tasks)
     config = as_chosen(config, chosen, say=listener.say)
     plan = _joint_plan(config, chosen)
