@@ -65,8 +65,8 @@ def test_gqa(tmp_path: Path, gqa: dict[str, Path]) -> None:
     [
         (
             [{"questionId": "202", "prediction": "no"}],
-            "1 of the 1 balanced questions of .*questions.json have no prediction, first 201. Give --questions the file "
-            "that was predicted",
+            "1 of the 1 balanced questions of .*questions.json have no prediction, first 201. Give --questions "
+            "the file that was predicted",
         ),
         (
             [{"questionId": n, "prediction": "no"} for n in ("201", "9", "6", "8", "7")],
