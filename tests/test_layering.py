@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,24 @@ def test_module_imports_only_from_floors_below(path: Path) -> None:
         other = room_of(module)
         if other != own and (own, other) not in ALLOWED_BESIDE:
             assert FLOOR_OF[other] < FLOOR_OF[own], f"{own} (floor {FLOOR_OF[own]}) imports {module}"
+
+
+def own_imports(path: Path) -> set[str]:
+    """The modules of vltool that a module takes anything from, for its types or within a function too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {".".join(("vltool", *path.relative_to(ROOT).with_suffix("").parts)): path for path in MODULES}
+    found = {name: sorted(own_imports(path) & names.keys()) for name, path in names.items()}
+    assert found["vltool.tasks.batching"]
+    TopologicalSorter(found).prepare()  # CycleError names the modules
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -48,6 +48,38 @@ def test_gqa_gives_what_the_official_evaluator_needs(tmp_path: Path) -> None:
     assert (first.valid, first.plausible) == (("picture", "clock"), ("picture",))
 
 
+@pytest.mark.parametrize("field", ["question", "answer", "imageId", "entailed", "groups", "types"])
+def test_half_a_surrogate_pair_in_a_gqa_question_is_named(tmp_path: Path, field: str) -> None:
+    def break_it(content: Any) -> None:
+        whole = content["201"][field]
+        if isinstance(whole, dict):
+            whole["global" if field == "groups" else "detailed"] = "\ud83d"
+        else:
+            content["201"][field] = "\ud83d" if isinstance(whole, str) else [*whole, "\ud83d"]
+
+    questions = write_json(tmp_path / "q.json", GQA, break_it)
+    with pytest.raises(DataError, match=r"q.json: questions\[201\]\.\w+: expected .*half a surrogate pair is none"):
+        gqa.read(files={"questions": questions})
+
+
+def test_half_a_surrogate_pair_in_gqa_choices_or_as_a_key_is_named(tmp_path: Path) -> None:
+    def break_choices(content: Any) -> None:
+        content["201"]["valid"] = ["\ud83d"]
+
+    def break_key(content: Any) -> None:
+        content["\ud83d"] = content.pop("202")
+
+    files = {
+        "questions": write_json(tmp_path / "q.json", GQA),
+        "choices": write_json(tmp_path / "choices.json", CHOICES, break_choices),
+    }
+    with pytest.raises(DataError, match=r"choices.json: choices\[201\]\.valid: expected .*half a surrogate pair"):
+        gqa.read(files=files)
+    with pytest.raises(DataError, match=r"q.json: .*surrogate pair.*'\\ud83d'") as refused:
+        gqa.read(files={"questions": write_json(tmp_path / "q.json", GQA, break_key)})
+    str(refused.value).encode("utf-8")
+
+
 def test_gqa_in_parts_and_without_answers(tmp_path: Path) -> None:
     folder = tmp_path / "train_all_questions"
     folder.mkdir()

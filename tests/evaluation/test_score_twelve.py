@@ -63,14 +63,34 @@ def test_gqa(tmp_path: Path, gqa: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ([{"questionId": "202", "prediction": "no"}], "1 balanced questions have no prediction, first 201"),
-        ([{"questionId": n, "prediction": "no"} for n in ("201", "9")], "1 questions are not asked in .*, first 9"),
+        (
+            [{"questionId": "202", "prediction": "no"}],
+            "1 of the 1 balanced questions of .*questions.json have no prediction, first 201. Give --questions "
+            "the file that was predicted",
+        ),
+        (
+            [{"questionId": n, "prediction": "no"} for n in ("201", "9", "6", "8", "7")],
+            "4 of its 5 questions are not asked in .*questions.json, first 6, 7, 8. Give --questions the file",
+        ),
         ({}, 'expected a list of {"questionId": text, "prediction": text}'),
     ],
 )
 def test_gqa_files_that_cannot_be_scored(tmp_path: Path, gqa: dict[str, Path], answers: Any, message: str) -> None:
     with pytest.raises(DataError, match=rf"predictions.json: {message}"):
         score_gqa(predicted(tmp_path, answers), questions=gqa["questions"])
+
+
+def test_predictions_of_all_gqa_questions_are_told_from_those_of_the_balanced(tmp_path: Path) -> None:
+    balanced = {number: question for number, question in GQA.items() if question["isBalanced"]}
+    questions = {"all": GQA, "balanced": balanced}
+    files = {name: write_json(tmp_path / f"{name}.json", content) for name, content in questions.items()}
+    listed = {name: [{"questionId": n, "prediction": "picture"} for n in asked] for name, asked in questions.items()}
+    with pytest.raises(DataError, match=r"1 of its 2 questions are not asked in .*balanced.json, .*all_questions"):
+        score_gqa(predicted(tmp_path, listed["all"]), questions=files["balanced"])
+    assert score_gqa(predicted(tmp_path, listed["balanced"]), questions=files["all"]).scores["accuracy"] == 100
+    bare = write_json(tmp_path / "bare.json", {"202": GQA["202"]})
+    with pytest.raises(DataError, match=r"bare.json: none of 1 questions is balanced.*Name the balanced or all"):
+        score_gqa(predicted(tmp_path, [{"questionId": "202", "prediction": "no"}]), questions=bare)
 
 
 def test_nlvr2(tmp_path: Path) -> None:
@@ -100,7 +120,11 @@ def test_referring_expressions(tmp_path: Path) -> None:
     }
     for wrong, message in (
         ([*boxes, boxes[0]], r"predictions\[2\]\.id: expected an expression that is not answered before"),
-        ([boxes[0], {"id": "3-1", "box": [5, 1, 2, 4]}], r"predictions\[1\]\.box: box 0: expected finite"),
+        ([boxes[0], {"id": "3-1", "box": [5, 1, 2, 4]}], r"predictions\[1\]\.box: expected four finite numbers"),
+        ([{"id": "3-0", "box": ["30", 1, 50, 4]}], r"predictions\[0\]\.box: expected four finite numbers \[x1, y1, x2"),
+        ([{"id": "3-0", "box": [True, 1, 50, 4]}], r"predictions\[0\]\.box: expected four .* found \[True, 1, 50, 4\]"),
+        ([{"id": "3-0", "box": [float("nan"), 1, 50, 4]}], r"predictions\[0\]\.box: expected four finite numbers"),
+        ([{"id": "3-0"}], r"predictions\[0\]\.box: expected four finite numbers .* found nothing"),
         (boxes[:1], r"1 items of .* have no prediction, first 3-1"),
     ):
         with pytest.raises(DataError, match=message):
@@ -135,5 +159,13 @@ def test_visual7w(tmp_path: Path) -> None:
     answers = [{"qa_id": n, "candidates": [{"answer": box}, {"answer": 11}]} for n, box in ((1, 14), (2, 12))]
     given = ["--predictions", predicted(tmp_path, answers), "--dataset", dataset, "--split", "train"]
     assert command("visual7w", *given) == {"accuracy": 50, "questions": 2, "regions": "given"}
-    with pytest.raises(DataError, match=r"predictions\[0\].*expected an object of fields, found None"):
-        score_visual7w(predicted(tmp_path, [{"qa_id": 1, "candidates": []}]), dataset=dataset, split="train")
+    for candidates, message in (
+        ([], r"predictions\[0\]\.candidates: expected at least one .* for question 1, found \[\]"),
+        ([None], r"predictions\[0\]\.candidates\[0\]: expected an object of fields, found None"),
+        ([{"answer": "14"}], r"predictions\[0\]\.candidates\[0\]\.answer: expected a whole number ≥ 0, found '14'"),
+        ([{"answer": True}], r"predictions\[0\]\.candidates\[0\]\.answer: expected a whole number ≥ 0, found True"),
+    ):
+        with pytest.raises(DataError, match=message):
+            score_visual7w(
+                predicted(tmp_path, [{"qa_id": 1, "candidates": candidates}]), dataset=dataset, split="train"
+            )

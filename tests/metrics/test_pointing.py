@@ -32,6 +32,18 @@ def test_the_best_scored_is_chosen(scores: list[float], right: list[bool], chose
     assert choose(np.array(scores), np.array(right)) == chosen
 
 
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([0.1, float("nan"), 0.3], "the score of candidate 1 of 3 is not a number"),
+        ([], "no candidate to choose of"),
+    ],
+)
+def test_scores_that_nothing_can_be_chosen_by_are_refused(scores: list[float], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        choose(np.array(scores), np.zeros(len(scores), bool))
+
+
 def test_shares_and_the_upper_bound() -> None:
     pointed = [
         Pointed(True, True, "coco:1", "testA"),

@@ -1,118 +1,40 @@
-"""ViLBERT against its equations as they stand, in every layout that its weights come in."""
+"""ViLBERT against its equations as they stand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from tests.models import straightforward_vilbert as straightforward
-from vltool.errors import CheckpointError, ConfigError
+from tests.models.small_vilbert import (
+    FEATURE_DIM,
+    HEADS,
+    NUM_REGIONS,
+    NUM_WORDS,
+    PIECES,
+    ROWS,
+    SMALL,
+    TASK_ROWS,
+    expected,
+    largest_difference,
+    make,
+    of_authors,
+    small_batch,
+)
+from vltool.errors import ConfigError
 from vltool.models.precision import compute_in
 from vltool.models.vilbert.encoder import VilbertEncoder
-from vltool.models.vilbert.initial_weights import take_weights
 from vltool.models.vilbert.names import encoder_names
-from vltool.structures import Batch, ImageId, JointState
-
-NUM_WORDS, FEATURE_DIM = 30, 10
-SMALL: dict[str, Any] = {
-    "text_width": 12,
-    "text_layers": 5,
-    "text_heads": 3,
-    "text_hidden_width": 20,
-    "image_width": 16,
-    "image_layers": 4,
-    "image_heads": 2,
-    "image_hidden_width": 14,
-    "connection_width": 8,
-    "connection_heads": 4,
-    "text_connections": (2, 3, 3),
-    "image_connections": (1, 2, 3),
-    "num_positions": 9,
-    "num_task_tokens": 4,
-    "initial_deviation": 0.4,
-}
-HEADS = (3, 2, 4)
-CLS, SEP = 2, 3
-
-
-def make(seed: int = 0, **options: Any) -> VilbertEncoder:
-    torch.manual_seed(seed)
-    encoder = VilbertEncoder(torch.empty(NUM_WORDS, 0), FEATURE_DIM, **SMALL | options).double().eval()
-    for parameter in encoder.parameters():  # norms and biases too, so that none can be taken for another
-        nn.init.normal_(parameter, std=0.4)
-    return encoder
-
-
-def of_authors(encoder: VilbertEncoder) -> dict[str, Tensor]:
-    """The encoder's weights under the names of the authors' files."""
-    found = {}
-    ours = dict(encoder.named_parameters())
-    for name, theirs in encoder_names(encoder).items():
-        found |= zip(theirs, ours[name].detach().chunk(len(theirs)), strict=True)
-    return found
-
-
-def mask_of(lengths: list[int], longest: int) -> Tensor:
-    return torch.arange(longest) < torch.tensor(lengths)[:, None]
-
-
-PIECES = [[CLS, 7, 9, 11, SEP], [CLS, 8, SEP], [CLS, 20, 21, 22, 23, 24, 25, SEP]]
-TASK_ROWS = [1, 1, 3]
-NUM_REGIONS = [4, 1, 3]
-ROWS = [[0, 0], [0, 2], [1, 1], [2, 1], [1, 2]]
+from vltool.structures import Batch
 
 
 @pytest.fixture
 def batch() -> Batch:
-    """Sentences and pictures of different lengths; what lies in the padding is not zero."""
-    generator = torch.Generator().manual_seed(5)
-    tokens = torch.randint(4, NUM_WORDS, (3, 9), generator=generator)
-    for place, (pieces, task) in enumerate(zip(PIECES, TASK_ROWS, strict=True)):
-        framed = [CLS, NUM_WORDS + task, *pieces[1:]]
-        tokens[place, : len(framed)] = torch.tensor(framed)
-    return Batch(
-        regions=torch.randn(3, 4, FEATURE_DIM, generator=generator, dtype=torch.float64),
-        region_mask=mask_of(NUM_REGIONS, 4),
-        boxes=torch.rand(3, 4, 5, generator=generator, dtype=torch.float64),
-        tokens=tokens,
-        token_mask=mask_of([len(pieces) + 1 for pieces in PIECES], 9),
-        rows=torch.tensor(ROWS),
-        example_ids=tuple("abcde"),
-        image_ids=tuple(ImageId(f"world:{k}") for k in range(3)),
-    )
-
-
-def expected(encoder: VilbertEncoder, batch: Batch, level: int) -> list[tuple[Tensor, Tensor]]:
-    weights = of_authors(encoder)
-    return [
-        straightforward.encode(
-            weights,
-            PIECES[sentence],
-            TASK_ROWS[sentence],
-            batch.regions[image, : NUM_REGIONS[image]],
-            batch.boxes[image, : NUM_REGIONS[image]],
-            heads=HEADS,
-            text_connections=SMALL["text_connections"],
-            image_connections=SMALL["image_connections"],
-            level=level,
-        )
-        for image, sentence in batch.rows.tolist()
-    ]
-
-
-def largest_difference(state: JointState, rows: list[tuple[Tensor, Tensor]]) -> float:
-    found = []
-    for k, (text, image) in enumerate(rows):
-        assert (int(state.token_mask[k].sum()), int(state.region_mask[k].sum())) == (len(text), len(image))
-        found += [state.text[k, : len(text)] - text, state.image[k, : len(image)] - image]
-    return max(float(difference.abs().max()) for difference in found)
+    return small_batch()
 
 
 @torch.no_grad()
@@ -278,131 +200,6 @@ def test_shared_poolers_are_the_encoder_s_and_own_ones_the_decoder_s() -> None:
     shared, own = make(shared_poolers=True), make(shared_poolers=False)
     assert not list(shared.build_summary().parameters()) and own.poolers is None
     assert {name.split(".")[0] for name, _ in own.build_summary().named_parameters()} == {"poolers"}
-
-
-Layout = Callable[[dict[str, Tensor]], dict[str, Any]]
-
-
-def text_alone(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: value
-        for name, value in weights.items()
-        if name.startswith(("bert.embeddings.", "bert.encoder.layer.")) and "task" not in name
-    }
-
-
-def old_spelling(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    spelled = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
-    return {
-        name.replace("LayerNorm." + name.split(".")[-1], spelled.get(".".join(name.split(".")[-2:]), "")): value
-        for name, value in weights.items()
-    }
-
-
-def with_extras(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        **weights,
-        "bert.pooler.dense.weight": torch.zeros(12, 12),
-        "bert.embeddings.position_ids": torch.arange(9)[None],
-        "cls.predictions.bias": torch.zeros(NUM_WORDS),
-        "cls.seq_relationship.weight": torch.zeros(2, 12),
-    }
-
-
-BERT_LAYOUTS: dict[str, tuple[str, Layout]] = {
-    "a head on it": ("model.safetensors", lambda weights: with_extras(text_alone(weights))),
-    "a head on it, as a pickle": ("pytorch_model.bin", lambda weights: with_extras(text_alone(weights))),
-    "old spelling": ("pytorch_model.bin", lambda weights: old_spelling(text_alone(weights))),
-    "no prefix": (
-        "model.safetensors",
-        lambda weights: {name.removeprefix("bert."): value for name, value in text_alone(weights).items()},
-    ),
-}
-
-
-def save(weights: dict[str, Any], path: Path) -> Path:
-    if path.suffix == ".safetensors":
-        save_file({name: value.clone() for name, value in weights.items()}, path)
-    else:
-        torch.save(weights, path)
-    return path
-
-
-@pytest.mark.parametrize("layout", BERT_LAYOUTS)
-def test_a_checkpoint_of_bert_gives_the_text_stream(layout: str, tmp_path: Path) -> None:
-    source, encoder, untouched = make(1), make(2), make(2)
-    name, arranged = BERT_LAYOUTS[layout]
-    taken = take_weights(encoder, save(arranged(of_authors(source)), tmp_path / name), {})
-    theirs, ours, before = (dict(part.named_parameters()) for part in (source, encoder, untouched))
-    for key in ours:
-        of_text = (key.startswith("read_sentences.") and "task_tokens" not in key) or "text_layers" in key
-        assert torch.equal(ours[key], theirs[key] if of_text else before[key]), key
-        assert (f"encoder.{key}" in taken.set) is of_text
-    assert "drawn anew: encoder.read_sentences.task_tokens" in str(taken)
-
-
-AUTHORS_LAYOUTS: dict[str, Layout] = {
-    "as released": lambda weights: weights,
-    "by several processes": lambda weights: {f"module.{name}": value for name, value in weights.items()},
-    "of a trainer": lambda weights: {"model_state_dict": weights, "epoch": 3},
-}
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("layout", AUTHORS_LAYOUTS)
-def test_the_authors_file_gives_both_streams_poolers_and_heads(layout: str, batch: Batch, tmp_path: Path) -> None:
-    source = make(1)
-    weights = of_authors(source)
-    extras = {
-        "vil_logit.weight": torch.randn(1, 8, dtype=torch.float64),
-        "vil_logit.bias": torch.randn(1, dtype=torch.float64),
-        "vision_logit.weight": torch.randn(1, 16, dtype=torch.float64),
-        "vision_logit.bias": torch.randn(1, dtype=torch.float64),
-        "vil_tri_prediction.weight": torch.randn(3, 8),
-        "bert.encoder.c_layer.0.biOutput.q_dense1.weight": torch.randn(16, 8),
-    }
-    path = save(AUTHORS_LAYOUTS[layout](weights | extras), tmp_path / "multi_task_model.bin")
-    for shared in (True, False):
-        encoder = make(2, shared_poolers=shared)
-        summary = encoder.build_summary().double()
-        decoders = nn.ModuleDict(
-            {"a": summary, "b": encoder.build_comparison(summary), "c": encoder.build_region_scores()}
-        ).double()
-        taken = take_weights(encoder, path, dict(decoders.items()))
-        assert taken.drawn == () and taken.unused == ("vil_tri_prediction.weight",)
-        assert largest_difference(encoder(batch, level=3), expected(source, batch, 3)) < 1e-10
-        assert torch.equal(decoders["b"].logit.weight, extras["vil_logit.weight"])
-        assert torch.equal(decoders["c"].logit.bias, extras["vision_logit.bias"])
-        poolers = encoder.poolers or summary.poolers
-        assert torch.equal(poolers.text.weight, weights["bert.t_pooler.dense.weight"])
-
-
-def test_everything_that_does_not_fit_is_named_with_both_shapes(tmp_path: Path) -> None:
-    weights = of_authors(make(1))
-    weights["bert.embeddings.word_embeddings.weight"] = torch.zeros(31, 12)
-    weights["bert.encoder.layer.5.output.dense.bias"] = torch.zeros(12)
-    del weights["bert.encoder.v_layer.0.attention.self.key.bias"]
-    encoder = make(2)
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    with pytest.raises(CheckpointError) as refused:
-        take_weights(encoder, save(weights, tmp_path / "a.bin"), {})
-    text = str(refused.value)
-    assert "word_embeddings.weight is (31, 12), encoder.read_sentences.word_vectors.weight (30, 12)" in text
-    assert "bert.encoder.layer.5.output.dense.bias (12,) has no place here" in text
-    assert (
-        "bert.encoder.v_layer.0.attention.self.key.bias is missing (encoder.read_images.layers.0.project.bias)" in text
-    )
-    assert "text.wordpiece_vocab" in text
-    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-
-
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no such weights file"):
-        take_weights(make(), tmp_path / "gone.bin", {})
-    with pytest.raises(CheckpointError, match=r"no parameter of BERT or ViLBERT in it, but conv1\.weight"):
-        take_weights(make(), save({"conv1.weight": torch.zeros(2)}, tmp_path / "other.bin"), {})
-    with pytest.raises(CheckpointError, match="holds more than arrays"):
-        take_weights(make(), save({"a": Path}, tmp_path / "code.bin"), {})
 
 
 @pytest.mark.parametrize(

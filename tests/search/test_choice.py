@@ -67,6 +67,41 @@ def test_a_budget_too_small_for_any_cell_is_said() -> None:
         choose([result("vqa", 1, 5.0)], ["vqa"], num_seeds=2)
 
 
+SHARED = {"answers": ("vqa", "vg_qa")}
+
+
+def test_tasks_that_share_a_decoder_get_the_level_at_which_they_lose_least() -> None:
+    vqa = [result("vqa", level, score) for level, score in ((1, 40.0), (2, 48.0), (3, 50.0))]  # lost: 20, 4, 0 %
+    vg_qa = [result("vg_qa", level, score) for level, score in ((1, 10.0), (2, 9.8), (3, 8.0))]  # lost: 0, 2, 20 %
+    alone = result("grounding", 3, 1.0)
+    chosen = choose([*vqa, *vg_qa, alone], ["vqa", "vg_qa", "grounding"], shared_decoders=SHARED)
+    assert [chosen[task].best.cell.plan.level for task in ("vqa", "vg_qa", "grounding")] == [2, 2, 3]
+    for task, level, margin in (("vqa", 3, -2.0), ("vg_qa", 1, -0.2)):
+        given_up, runner_up = chosen[task].alone, chosen[task].runner_up
+        assert given_up is not None and given_up is runner_up and given_up.cell.plan.level == level
+        assert chosen[task].margin == pytest.approx(margin)
+    assert chosen["grounding"].alone is None
+    apart = choose([*vqa, *vg_qa], ["vqa", "vg_qa"])
+    assert [apart[task].best.cell.plan.level for task in ("vqa", "vg_qa")] == [3, 1]
+    one = choose(vqa, ["vqa"], shared_decoders=SHARED)["vqa"]  # the other is not searched now
+    assert one.best.cell.plan.level == 3 and one.alone is None
+
+
+def test_sharers_take_a_level_at_which_none_of_them_was_pruned_if_there_is_one() -> None:
+    vqa = [result("vqa", level, 50.0 - level) for level in (1, 2, 3)] + [result("vqa", 1, 60.0, rung=1)]
+    vg_qa = [result("vg_qa", 1, 1.0), result("vg_qa", 2, 9.0), result("vg_qa", 2, 9.5, rung=1)]
+    vg_qa += [result("vg_qa", 1, 1.5, rung=1)]
+    chosen = choose([*vqa, *vg_qa], ["vqa", "vg_qa"], shared_decoders=SHARED)
+    assert [chosen[task].best.cell.plan.level for task in SHARED["answers"]] == [1, 1]
+    assert chosen["vqa"].alone is None and chosen["vg_qa"].margin == -8.0
+
+
+def test_sharers_without_a_level_that_all_have_finished_are_named() -> None:
+    results = [result("vqa", 1, 1.0), result("vqa", 2, 0, error="broke"), result("vg_qa", 2, 1.0)]
+    with pytest.raises(TrainingError, match=r"decoder 'answers' is shared by vqa, vg_qa, and no level is without"):
+        choose(results, ["vqa", "vg_qa"], shared_decoders=SHARED)
+
+
 def test_a_plan_file_is_read_back_and_says_what_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     save_plan(path, choose([result("vqa", 2, 50.0), result("vqa", 1, 49.5)], ["vqa"]))

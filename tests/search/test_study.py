@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import optuna
 import pandas as pd
 import pytest
 
+from tests.search import miniature_search
 from tests.search.miniature_search import GRID, Here, search_miniature, searched_config
+from vltool.config import RunConfig
 from vltool.errors import ConfigError, DataError
 from vltool.search import estimate
 from vltool.search.estimate import StepCost
@@ -161,6 +164,46 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_runs(tmp_path: 
     config = searched_config(tmp_path, grid={**SMALL, "batch_size": [4, 1000]})
     with pytest.raises(ConfigError, match=r"batch_size \(task vqa\) holds 1000; legal is 1 to 24, the task's training"):
         search_miniature(config, Here())
+    assert not (tmp_path / "search").exists()
+
+
+def sharing(config: RunConfig) -> RunConfig:
+    tasks = {name: replace(config.tasks[name], decoder="matching") for name in ("caption_retrieval", "alignment")}
+    return replace(config, tasks={**config.tasks, **tasks})
+
+
+def test_a_search_gives_tasks_that_share_a_decoder_one_level_and_says_who_gave_up_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = {"caption_retrieval": {1: 300.0, 2: 290.0, 3: 100.0}, "alignment": {1: 20.0, 2: 48.0, 3: 50.0}}
+
+    def scored(job: Job) -> TrialResult:
+        score = best[job.trial.task][job.trial.cell.plan.level]
+        return TrialResult(job.trial, job.rung, 18, "accuracy", {"accuracy": score}, 1.0)
+
+    monkeypatch.setattr(miniature_search, "run_miniature_job", scored)
+    config = sharing(searched_config(tmp_path, QUICK, grid=SMALL))
+    said: list[str] = []
+    found = search_miniature(config, Here(), tasks=["caption_retrieval", "alignment"], say=said.append)
+    assert found["levels"] == {"caption_retrieval": 2, "alignment": 2}
+    (told,) = (text for text in said if text.startswith("alignment: level 2 with those"))
+    assert "share its decoder 'matching'; alone it would have chosen l3-b4-u18-s12" in told
+    assert not any("will refuse" in text for text in said)
+    best["alignment"][3] = 90.0
+    shutil.rmtree(tmp_path / "search")
+    found = search_miniature(config, Here(), tasks=["alignment"], say=said.append)
+    assert found["levels"] == {"caption_retrieval": 2, "alignment": 3}
+    assert "train-joint will refuse this plan: decoder 'matching'" in said[-1] and "search them in one call" in said[-1]
+
+
+def test_tasks_that_share_a_decoder_and_have_no_level_in_common_are_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    own = {"alignment": {"level": [3]}, "caption_retrieval": {"level": [1, 2]}}
+    config = sharing(searched_config(tmp_path, grid=SMALL, tasks=own))
+    message = r"decoder 'matching' .* no level of the search in common: caption_retrieval 1, 2, alignment 3"
+    with pytest.raises(ConfigError, match=message):
+        search_miniature(config, Here(), tasks=["caption_retrieval", "alignment"])
     assert not (tmp_path / "search").exists()
 
 

@@ -13,6 +13,7 @@ from tests.twelve import Given, given_boxes, given_features, make_task, pointing
 from vltool.datasets.records import PointingRecord
 from vltool.errors import DataError
 from vltool.evaluation.evaluate import evaluate
+from vltool.models.vilbert.embeddings import with_mean_region
 from vltool.structures import RegionFeatures
 from vltool.tasks.given_boxes import GivenBoxes, boxes_to_pool, with_given
 from vltool.tasks.task import Task
@@ -81,6 +82,18 @@ def test_pointing_works_with_any_number_of_regions(name: str, num_detected: list
     if num_given == [1, 2]:
         assert found.scores["accuracy"] >= 50  # a picture with one box has one answer
     assert torch.isfinite(model.loss(tasks[name], batch))
+
+
+def test_the_mean_region_of_vilbert_is_over_the_detected_and_the_given_regions() -> None:
+    records, given = with_objects([2, 5])
+    tasks = {"guesswhat": make_task("guesswhat", dict.fromkeys(("train", "val", "test"), records))}
+    regions = ManyRegions([3, 4])
+    _model, prepared, batching = twelve_model(tasks=tasks, regions=regions, given=given)
+    batch, _ = batching.batch(tasks["guesswhat"], prepared.examples["guesswhat"]["test"][:2])
+    means = with_mean_region(batch.regions.float(), batch.region_mask, batch.boxes)[0][:, 0]
+    for place, picture in enumerate(batch.image_ids):
+        both = [regions.held[picture].features, given.get(picture).features]
+        np.testing.assert_allclose(means[place], np.concatenate(both).astype(np.float32).mean(axis=0), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["visual7w", "guesswhat"])

@@ -122,6 +122,17 @@ def test_an_expression_is_found_above_half_an_overlap_of_the_best_detected_regio
     assert task.rules() == {"boxes": "detections", "iou": "> 0.5"}
 
 
+def test_a_score_that_is_no_number_names_the_expression() -> None:
+    _, prepared, batching = twelve_model("refcoco")
+    task, examples = prepared.tasks["refcoco"], prepared.examples["refcoco"]["test"][:2]
+    batch, rows = batching.batch(task, examples)
+    logits = torch.zeros(batch.inputs["candidates"].shape)
+    logits[1, 0] = torch.nan
+    own = rf"tasks.refcoco: {examples[1].example_id}, about {examples[1].target.image_id}: the score of candidate 0 of"
+    with pytest.raises(DataError, match=own):
+        task.new_metric().update(logits, batch, examples, rows)
+
+
 @pytest.mark.parametrize("counts", [[0], [0, 3]], ids=["none", "some"])
 def test_expressions_about_a_picture_without_regions_are_asked_and_missed(counts: list[int]) -> None:
     regions = ManyRegions(counts)

@@ -103,8 +103,8 @@ def test_folder_with_other_data_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_val": 3}, "num_val=3, but a split needs at least 4 pictures"),
-        ({"seed": -2}, "seed=-2 is negative"),
+        ({"num_val": 3}, r"world.val \(--val\) is 3, but a split needs at least 4 pictures"),
+        ({"seed": -2}, r"world.seed \(--seed\) is -2, which is negative"),
         ({"questions_per_image": 0}, "ask at least 1 question"),
     ],
 )

@@ -91,7 +91,7 @@ def boxes_command(
     """
     from vltool.config import load
     from vltool.json_files import write_json
-    from vltool.tasks.given_boxes import given_boxes
+    from vltool.tasks.wanted_boxes import given_boxes
 
     boxes = given_boxes(load(config, overrides or []))
     write_json(out, {image_id: found.tolist() for image_id, found in boxes.items()})

@@ -5,7 +5,6 @@ captions_val2014.json: annotations[17].image_id: expected a whole number ≥ 0, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -72,11 +71,40 @@ def text(fields: Mapping[str, Any], field: str, place: Place, *, blank: bool = F
     value = fields.get(field, MISSING)
     if type(value) is not str:
         place.fail(field, "text", value)
-    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not is_unicode(value):
         place.fail(field, "Unicode text (half a surrogate pair is none)", value)
     if not blank and not value.strip():
         place.fail(field, "text that is not blank", value)
     return value
+
+
+def texts(fields: Mapping[str, Any], field: str, place: Place) -> list[str]:
+    """The list of Unicode texts under `field`, blank ones too."""
+    value = list_of(fields, field, place)
+    if not all(type(item) is str for item in value):
+        place.fail(field, "a list of texts", value)
+    if not all(map(is_unicode, value)):
+        place.fail(field, "a list of Unicode texts (half a surrogate pair is none)", value)
+    return value
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; what JSON has as "\\ud83d" alone cannot."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def box_xyxy(value: Any, field: str, place: Place) -> tuple[float, float, float, float]:
+    """The box x1 y1 x2 y2 that `value` is; sides may be 0. Text and true are no numbers. field: what messages name."""
+    if (
+        not isinstance(value, list)
+        or len(value) != 4
+        or not all(map(_is_number, value))
+        or value[2] < value[0]
+        or value[3] < value[1]
+    ):
+        place.fail(field, "four finite numbers [x1, y1, x2 ≥ x1, y2 ≥ y1]", value)
+    x1, y1, x2, y2 = map(float, value)
+    return x1, y1, x2, y2
 
 
 def box_xywh(fields: Mapping[str, Any], field: str, place: Place) -> tuple[float, float, float, float]:
@@ -85,13 +113,17 @@ def box_xywh(fields: Mapping[str, Any], field: str, place: Place) -> tuple[float
     if (
         not isinstance(value, list)
         or len(value) != 4
-        or not all(type(number) in (int, float) and abs(number) < 1e9 and math.isfinite(number) for number in value)
+        or not all(map(_is_number, value))
         or value[2] < 0
         or value[3] < 0
     ):
         place.fail(field, "four finite numbers [x, y, width ≥ 0, height ≥ 0]", value)
     x, y, width, height = map(float, value)
     return x, y, x + width, y + height
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9  # NaN is not below
 
 
 def touches(box: tuple[float, float, float, float], *, height: int, width: int) -> bool:

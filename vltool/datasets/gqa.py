@@ -135,10 +135,7 @@ def _inner(fields: Mapping[str, Any], field: str, place: Place) -> Mapping[str, 
 
 
 def _texts(fields: Mapping[str, Any], field: str, place: Place) -> tuple[str, ...]:
-    value = checks.list_of(fields, field, place)
-    if not all(type(item) is str for item in value):
-        place.fail(field, "a list of texts", value)
-    return tuple(map(intern, value))
+    return tuple(map(intern, checks.texts(fields, field, place)))
 
 
 def _read_choices(path: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from vltool.datasets.checks import is_unicode
 from vltool.datasets.sources import read_bytes
 from vltool.errors import DataError
 
@@ -77,6 +78,8 @@ def _members(path: Path | str, kind: str, expected: str) -> Iterator[tuple[str, 
                 key = text.value()
                 if not isinstance(key, str) or key in seen:
                     raise DataError(f"{path}: expected a key of its own for each of {expected}, found {key!r:.60}")
+                if not is_unicode(key):
+                    raise DataError(f"{path}: half of a surrogate pair is no Unicode text: a key is {key!r:.60}")
                 seen.add(key)
                 text.expect(":")
             yield key, text.value()

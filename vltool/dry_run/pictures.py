@@ -22,8 +22,8 @@ from vltool.registry import DETECTORS
 from vltool.remote_files import exists, is_url
 from vltool.splits.identity import visual_genome_aliases
 from vltool.structures import ImageId
-from vltool.tasks.given_boxes import wanted_boxes
 from vltool.tasks.prepare import PreparedTasks, image_ids_of
+from vltool.tasks.wanted_boxes import wanted_boxes
 
 STAGE = "extract-features"
 _SAMPLED = 256  # stored pictures whose regions are counted

@@ -176,10 +176,8 @@ def _read_rankings(path: Path) -> dict[tuple[str, int, int], np.ndarray]:
         key = (image, checks.whole(fields, "sentence", place), checks.whole(fields, "phrase", place))
         if key in found:
             raise DataError(f"{place}: answers image {key[0]}, sentence {key[1]}, phrase {key[2]} again")
-        try:
-            found[key] = as_boxes(checks.list_of(fields, "boxes", place))
-        except DataError as error:
-            raise error if str(place) in str(error) else DataError(f"{place}.boxes: {error}") from None
+        listed = checks.list_of(fields, "boxes", place)
+        found[key] = as_boxes([checks.box_xyxy(box, f"boxes[{row}]", place) for row, box in enumerate(listed)])
     return found
 
 

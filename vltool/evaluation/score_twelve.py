@@ -10,7 +10,7 @@ import numpy as np
 
 from vltool.datasets import checks, gqa, nlvr2, referring, visual7w
 from vltool.datasets.checks import Place
-from vltool.datasets.records import PointingRecord
+from vltool.datasets.records import GqaQuestion, PointingRecord
 from vltool.datasets.sources import read_json
 from vltool.errors import DataError
 from vltool.evaluation.score_files import FileScores
@@ -37,17 +37,38 @@ def score_gqa(predictions: Path, *, questions: Path, choices: Path | None = None
     if not records:
         raise DataError(f"{questions}: its questions have no answers: nothing to score with")
     found = gqa.read_predictions(predictions)
-    known = {record.question_id for record in records}
-    strange = sorted(found.keys() - known)
-    if strange:
-        raise DataError(f"{predictions}: {len(strange)} questions are not asked in {questions}, first {strange[0]}")
+    _check_gqa(found, records, predictions, questions)
     try:
         items = gqa_items(records, found)
     except DataError as error:
-        raise DataError(f"{predictions}: {error}") from None
+        raise DataError(f"{questions}: {error}. Name the balanced or all questions of the split") from None
     spread = distribution(records, found)
     scores = items.scores() if spread is None else {**items.scores(), "distribution": spread}
     return FileScores(scores, items)
+
+
+def _check_gqa(found: Collection[str], records: Sequence[GqaQuestion], predictions: Path, questions: Path) -> None:
+    """Raises DataError for predictions of other questions than those asked, or without some of the balanced ones."""
+    asked = {record.question_id for record in records}
+    strange = sorted(set(found) - asked)
+    if strange:
+        raise DataError(
+            f"{predictions}: {len(strange):,} of its {len(found):,} questions are not asked in {questions}, "
+            f"{_few(strange)}. Give --questions the file that was predicted: `eval` answers all questions of its "
+            "sources, so of a split's all_questions file where these name that one, not of its balanced_questions"
+        )
+    balanced = [record.question_id for record in records if record.is_balanced]
+    missing = sorted(set(balanced) - set(found))
+    if missing:
+        raise DataError(
+            f"{predictions}: {len(missing):,} of the {len(balanced):,} balanced questions of {questions} have no "
+            f"prediction, {_few(missing)}. Give --questions the file that was predicted, or predict these too"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return f"first {', '.join(names[:3])}"
 
 
 def score_nlvr2(predictions: Path, *, statements: Path) -> FileScores:
@@ -78,10 +99,7 @@ def score_referring(
         number = checks.text(fields, "id", place)
         if number in boxes:
             place.fail("id", "an expression that is not answered before", number)
-        try:
-            boxes[number] = as_boxes([checks.list_of(fields, "box", place)])
-        except DataError as error:
-            raise error if str(place) in str(error) else DataError(f"{place}.box: {error}") from None
+        boxes[number] = as_boxes([checks.box_xyxy(fields.get("box", checks.MISSING), "box", place)])
     _check_all(boxes, [record.record_id for record in records], predictions, refs)
     source, candidates = (UNKNOWN_SOURCE, {}) if store is None else _candidates(store, records)
     pointed = []
@@ -128,8 +146,11 @@ def score_visual7w(predictions: Path, *, dataset: Path, split: str) -> FileScore
         number = str(checks.whole(fields, "qa_id", place))
         if number in chosen:
             place.fail("qa_id", "a question that is not answered before", fields["qa_id"])
-        first = next(iter(checks.list_of(fields, "candidates", place)), None)
-        chosen[number] = checks.whole(checks.record(first, place), "answer", place)
+        candidates = checks.list_of(fields, "candidates", place)
+        if not candidates:
+            place.fail("candidates", f'at least one {{"answer": box id}} for question {number}', candidates)
+        first = Place(predictions, f"{place}.candidates".removeprefix(f"{predictions}: "), 0)
+        chosen[number] = checks.whole(checks.record(candidates[0], first), "answer", first)
     _check_all(chosen, [record.record_id for record in records], predictions, dataset)
     pointed = []
     for record in records:

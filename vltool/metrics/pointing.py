@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vltool.errors import DataError
 from vltool.metrics.answering import share_right
 from vltool.metrics.item_scores import ItemScores, Part, Score
 from vltool.metrics.localization import as_boxes, box_iou
@@ -39,7 +40,15 @@ def finds(boxes: np.ndarray | Sequence[Sequence[float]], gold: np.ndarray | Sequ
 
 
 def choose(scores: np.ndarray, right: np.ndarray) -> int:
-    """The place of the best-scored candidate; of several a wrong one, if there is one. scores, right: (C,)."""
+    """The place of the best-scored candidate; of several a wrong one, if there is one. scores, right: (C,).
+
+    Raises DataError without a candidate, and for a score that is not a number, by its place.
+    """
+    if not len(scores):
+        raise DataError("no candidate to choose of")
+    unknown = np.flatnonzero(np.isnan(scores))
+    if len(unknown):
+        raise DataError(f"the score of candidate {unknown[0]} of {len(scores)} is not a number")
     best = np.flatnonzero(scores == scores.max())
     wrong = best[~right[best]]
     return int(wrong[0] if len(wrong) else best[0])

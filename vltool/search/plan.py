@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from vltool.config import RunConfig
 from vltool.errors import ConfigError
 from vltool.json_files import write_json
+from vltool.models.joint_model import check_shared_levels
 from vltool.search.choice import Choice
 from vltool.search.grid import Settings, at_share, with_settings
 from vltool.structures import TaskPlan
@@ -35,6 +36,25 @@ def save_plan(path: Path, chosen: Mapping[str, Choice], *, shares: Sequence[floa
     """Write the plan of a search, atomically, and give it. Tasks that were not searched keep the plan they had."""
     found = {task: _chosen(choice, shares) for task, choice in chosen.items()}
     return write_plan(path, {task: choice.best.cell.plan for task, choice in chosen.items()}, found)
+
+
+def about_sharers(config: RunConfig, chosen: Mapping[str, Choice], plan: Mapping[str, Any]) -> list[str]:
+    """What is to be said of tasks that share a decoder: who gave up a level, whose plans do not go together.
+
+    chosen: of the tasks that were searched now. plan: the file, which may have others.
+    """
+    told = [
+        f"{task}: level {choice.best.cell.plan.level} with those that share its decoder {config.decoders[task]!r}; "
+        f"alone it would have chosen {choice.alone.cell.name}"
+        for task, choice in chosen.items()
+        if choice.alone is not None
+    ]
+    levels = {own["task"]: own["level"] for own in plan["tasks"] if own["task"] in config.decoders}
+    try:
+        check_shared_levels(levels, config.decoders)
+    except ConfigError as error:
+        told.append(f"train-joint will refuse this plan: {error}, or search them in one call: they then get one level")
+    return told
 
 
 def write_plan(path: Path, plans: Mapping[str, TaskPlan], chosen: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

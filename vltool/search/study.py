@@ -17,7 +17,7 @@ from vltool.engines.engine import Done, Engine
 from vltool.errors import VltoolError
 from vltool.search.choice import cell_scores, choose
 from vltool.search.estimate import TaskCosts, measure_task
-from vltool.search.plan import save_plan
+from vltool.search.plan import about_sharers, save_plan
 from vltool.search.records import copy_of_study
 from vltool.search.table import trial_rows, write_trials
 from vltool.search.task_search import Due, TaskSearch, check_data, list_trials
@@ -223,7 +223,9 @@ def _finish(searches: Sequence[TaskSearch], config: RunConfig, say: Say) -> dict
     num_seeds = len(trials) // len(dict.fromkeys(trial.cell for trial in trials))
     folder = config.out_dir / "search"
     try:
-        chosen = choose(results, [own.task for own in searches], num_seeds=num_seeds)
+        chosen = choose(
+            results, [own.task for own in searches], num_seeds=num_seeds, shared_decoders=config.shared_decoders
+        )
     except VltoolError:
         write_trials(folder, trial_rows(results, trials, pruned=pruned, best=[]))
         raise
@@ -231,6 +233,8 @@ def _finish(searches: Sequence[TaskSearch], config: RunConfig, say: Say) -> dict
     rows = trial_rows(results, trials, pruned=pruned, best=best)
     tables = write_trials(folder, rows)
     plan = save_plan(Path(config.training.plan), chosen, shares=searches[0].shares)
+    for told in about_sharers(config, chosen, plan):
+        say(told)
     failed = sum(row["state"] == "failed" for row in rows)
     if failed:
         say(f"{failed} trials failed; their errors are in {tables[0]}")

@@ -33,10 +33,22 @@ def list_trials(config: RunConfig, tasks: Sequence[str]) -> dict[str, list[Trial
     cells = {task: task_grid(config, task, num_levels=num_levels) for task in tasks}
     for cell in (cell for own in cells.values() for cell in own):
         _check_rungs(config, cell)
-    return {
-        task: [make_trial(config, cell, seed) for cell in own for seed in seeds]
-        for task, own in _within_budget(config, cells, len(seeds)).items()
-    }
+    drawn = _within_budget(config, cells, len(seeds))
+    _check_sharers(config, drawn)
+    return {task: [make_trial(config, cell, seed) for cell in own for seed in seeds] for task, own in drawn.items()}
+
+
+def _check_sharers(config: RunConfig, cells: dict[str, tuple[Cell, ...]]) -> None:
+    """Raises ConfigError where tasks that share a decoder, which reads one level, have none in common."""
+    for decoder, sharers in config.shared_decoders.items():
+        levels = {task: sorted({cell.plan.level for cell in cells[task]}) for task in sharers if task in cells}
+        if levels and not set.intersection(*map(set, levels.values())):
+            told = ", ".join(f"{task} {', '.join(map(str, own))}" for task, own in levels.items())
+            raise ConfigError(
+                f"decoder {decoder!r} is shared by tasks that have no level of the search in common: {told}. Give them "
+                "one in search.grid.level and search.tasks, a larger search.budget.trials, or decoders of their own "
+                "(tasks.NAME.decoder)"
+            )
 
 
 def _check_rungs(config: RunConfig, cell: Cell) -> None:

@@ -37,7 +37,7 @@ def extract_features(config: RunConfig, listener: Listener) -> dict[str, Any]:
     from vltool.features.extract import extract
     from vltool.features.shards import engine_called
     from vltool.splits.identity import visual_genome_aliases
-    from vltool.tasks.given_boxes import given_boxes
+    from vltool.tasks.wanted_boxes import given_boxes
 
     settings = config.features
     engine = engine_called(settings.engine, workers=settings.workers, ray_address=settings.ray_address)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,22 +11,11 @@ import torch
 from vltool.errors import DataError
 from vltool.structures import Batch, Example, ImageId, RegionFeatures
 from vltool.tasks.given_boxes import GivenBoxes, with_given
+from vltool.tasks.region_source import RegionSource
 from vltool.tasks.task import RowView, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-class RegionSource(Protocol):
-    """Where region features come from: a store, or a dictionary in a test.
-
-    get: all that is known of a picture. views: gives a function like it, for features and boxes alone, which may lie in
-    the store itself: they are valid within the `with` block.
-    """
-
-    def get(self, image_id: ImageId) -> RegionFeatures: ...
-
-    def views(self) -> AbstractContextManager[Callable[[ImageId], RegionFeatures]]: ...
 
 
 class Frame(NamedTuple):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vltool.models.encoder import Encoder
-    from vltool.tasks.batching import RegionSource
+    from vltool.tasks.region_source import RegionSource
 
 
 class CaptionRetrieval(Task[CaptionRecord]):

@@ -1,4 +1,4 @@
-"""Boxes that a dataset gives, beside those that a detector found: which task wants which, and their features.
+"""Boxes that a dataset gives, beside those that a detector found, and their features.
 
 Their features are pooled from the same picture files by the recipe `given-boxes` into a store of their own
 (`features.given_store`). While a batch is built they are put behind the picture's detected regions, so that encoders
@@ -7,16 +7,13 @@ and decoders see nothing but regions. See docs/decisions/given_boxes.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vltool.config import RunConfig
 from vltool.errors import DataError
-from vltool.features.store import RegionStore
 from vltool.structures import ImageId, RegionFeatures
-from vltool.tasks.prepare import PreparedTasks, prepare_tasks
 
 TOLERANCE_PX = 0.01
 Size = tuple[int, int]
@@ -43,33 +40,6 @@ class GivenBoxes(NamedTuple):
         low = np.clip(found[:, :2], 0, limits - 1)
         high = np.clip(found[:, 2:], low + 1, limits)
         return np.concatenate([low, high], axis=1).astype(np.float32)
-
-
-def wanted_boxes(prepared: PreparedTasks) -> Iterator[tuple[str, ImageId, GivenBoxes]]:
-    """(task, picture, boxes) for every example of a run that wants given boxes, in whatever split."""
-    for name, splits in prepared.examples.items():
-        task = prepared.tasks[name]
-        for split, examples in splits.items():
-            for example in examples:
-                given = task.given_boxes(example, training=split == "train")
-                if given is not None:
-                    yield name, example.rows[0][0], given
-
-
-def given_boxes(config: RunConfig) -> dict[str, np.ndarray]:
-    """(G, 4) boxes of every picture of a run's store that a task wants features of, by image id. See `boxes_to_pool`.
-
-    Raises StoreError without a store: boxes are put into the frame of the pictures that it holds.
-    """
-    with RegionStore.open(config.features.store) as store:
-
-        def size_of(image_id: ImageId) -> Size | None:
-            if image_id not in store:
-                return None
-            regions = store.get(image_id)
-            return regions.height, regions.width
-
-        return boxes_to_pool(wanted_boxes(prepare_tasks(config)), size_of)
 
 
 def boxes_to_pool(

@@ -16,7 +16,7 @@ from vltool.errors import DataError
 from vltool.structures import Example, ImageId
 
 if TYPE_CHECKING:
-    from vltool.tasks.batching import RegionSource
+    from vltool.tasks.region_source import RegionSource
 
 _AT_ONCE = 1024
 

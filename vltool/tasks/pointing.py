@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from vltool.datasets.records import PointingRecord
+from vltool.errors import DataError
 from vltool.metrics.item_scores import ItemScores
 from vltool.metrics.pointing import Pointed, choose, overlaps, pointing_items
 from vltool.structures import Batch, Example
@@ -136,7 +137,13 @@ class PointingMetric(Metric):
                 self.pointed.append(Pointed(False, False, record.image_id, record.kind))
                 self.listed.append(self.task.no_prediction(example))
                 continue
-            best = choose(scores[candidates], right)
+            try:
+                best = choose(scores[candidates], right)
+            except DataError as error:
+                raise DataError(
+                    f"tasks.{self.task.name}: {example.example_id}, about {record.image_id}: {error}. The training may "
+                    "have diverged: score an earlier checkpoint, or train with a lower training.learning_rate"
+                ) from None
             self.pointed.append(Pointed(bool(right[best]), bool(right.any()), record.image_id, record.kind))
             self.listed.append(self.task.prediction(example, row, int(candidates[best])))
 

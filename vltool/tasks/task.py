@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vltool.models.encoder import Encoder
-    from vltool.tasks.batching import RegionSource
     from vltool.tasks.given_boxes import GivenBoxes
+    from vltool.tasks.region_source import RegionSource
 
 RecordT = TypeVar("RecordT")
 Scores = dict[str, float]

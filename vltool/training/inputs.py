@@ -21,9 +21,9 @@ from vltool.features.store import RegionStore
 from vltool.models.joint_model import JointModel
 from vltool.tasks.batching import Batching
 from vltool.tasks.corpus import Corpus, load_corpus
-from vltool.tasks.given_boxes import wanted_boxes
 from vltool.tasks.network import build_network, sentence_frames
 from vltool.tasks.prepare import PreparedTasks, image_ids_of, prepare_tasks, with_features
+from vltool.tasks.wanted_boxes import wanted_boxes
 from vltool.training.memory import explaining_memory, is_out_of_memory
 
 STATISTICS_PICTURES = 5000

@@ -25,12 +25,16 @@ class WorldArguments:
     def __post_init__(self) -> None:
         for name in ("num_train", "num_val", "num_test"):
             if getattr(self, name) < _LEAST:
-                raise ConfigError(f"world: {name}={getattr(self, name)}, but a split needs at least {_LEAST} pictures")
+                key = name.removeprefix("num_")
+                raise ConfigError(
+                    f"world.{key} (--{key}) is {getattr(self, name)}, but a split needs at least {_LEAST} pictures"
+                )
         if self.seed < 0:
-            raise ConfigError(f"world: seed={self.seed} is negative. Choose a seed from 0 up")
+            raise ConfigError(f"world.seed (--seed) is {self.seed}, which is negative. Choose a seed from 0 up")
         if self.questions_per_image < 1:
             raise ConfigError(
-                f"world: questions_per_image={self.questions_per_image}; ask at least 1 question a picture"
+                f"world.questions_per_image (--questions-per-image) is {self.questions_per_image}; ask at least 1 "
+                "question a picture"
             )
 
 

@@ -122,7 +122,7 @@ def test_every_picture_is_drawn_under_its_official_name(tmp_path: Path, scene_of
 @pytest.mark.parametrize("change", [{"num_train": 39}, {"num_val": 11}, {"num_test": 4}])
 def test_worlds_too_small_for_the_datasets_are_refused(tmp_path: Path, change: dict[str, int]) -> None:
     ((name, number),) = change.items()
-    with pytest.raises(ConfigError, match=f"{name}={number}, but the twelve datasets need at least"):
+    with pytest.raises(ConfigError, match=rf"\(--{name[4:]}\) is {number}, but the twelve datasets need at least"):
         write_world(tmp_path / "none", twelve=True, **{**SMALL, **change})
     assert not (tmp_path / "none").exists()
 

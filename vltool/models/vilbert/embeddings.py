@@ -125,7 +125,8 @@ class RegionStream(nn.Module):
 def with_mean_region(regions: Tensor, mask: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """regions (U, 1 + R, D), boxes (U, 1 + R, 5), mask (U, 1 + R): the mean of a picture's regions is its first one.
 
-    It covers the whole picture. A picture without a region has zeros there.
+    It covers the whole picture. Boxes that a dataset gives count in it as detected ones do. A picture without a region
+    has zeros there.
     """
     share = mask.to(regions.dtype)[..., None] / mask.sum(dim=1).clamp(min=1)[:, None, None]  # (U, R, 1)
     mean = (regions * share).sum(dim=1, keepdim=True)

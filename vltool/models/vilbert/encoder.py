@@ -21,6 +21,7 @@ from vltool.models.linear import Linear
 from vltool.models.vilbert.connection import Connection, VilbertLevel
 from vltool.models.vilbert.embeddings import RegionStream, SentenceStream
 from vltool.models.vilbert.heads import FusedComparison, Fusion, GeluClassifier, PooledSummary, Poolers, RegionLogits
+from vltool.models.vilbert.initial_weights import take_weights
 from vltool.models.vilbert.transformer import TransformerLayer, check_heads
 from vltool.structures import JointState
 
@@ -161,8 +162,6 @@ class VilbertEncoder(Encoder):
 
     def take_first_weights(self, decoders: Mapping[str, nn.Module]) -> str:
         """Those of `init_from`: vltool/models/vilbert/initial_weights.py."""
-        from vltool.models.vilbert.initial_weights import take_weights
-
         return str(take_weights(self, self.options.init_from, decoders))
 
     # Level 0, and the first connection.

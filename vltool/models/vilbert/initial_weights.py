@@ -13,17 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vltool.errors import CheckpointError
+from vltool.models.encoder import Encoder
 from vltool.models.vilbert.names import UNUSED, Names, encoder_names, with_parameters
 from vltool.weights_file import read_content
-
-if TYPE_CHECKING:
-    from vltool.models.vilbert.encoder import VilbertEncoder
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 SPELLINGS = {"gamma": "weight", "beta": "bias"}
@@ -52,8 +50,8 @@ class Taken:
         )
 
 
-def take_weights(encoder: VilbertEncoder, path: str | Path, decoders: Mapping[str, nn.Module]) -> Taken:
-    """Put a checkpoint's tensors into a new encoder, and into those parts of decoders that say what they are there.
+def take_weights(encoder: Encoder, path: str | Path, decoders: Mapping[str, nn.Module]) -> Taken:
+    """Put a checkpoint's tensors into a new ViLBERT, and into those parts of decoders that say what they are there.
 
     A decoder's part names its own in `checkpoint_names` (our linear map → the file's). Raises CheckpointError naming
     every tensor of the streams and connections that is missing, left over or of another shape, with both shapes.

@@ -9,12 +9,10 @@ The names are those of facebookresearch/vilbert-multi-task at f22b84a; BERT's ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from vltool.models.vilbert.encoder import VilbertEncoder
+from vltool.models.encoder import Encoder
 
 Names = dict[str, tuple[str, ...]]
 """Our parameter → the file's, one, or several to be stacked."""
@@ -23,8 +21,8 @@ UNUSED = ("biOutput.q_dense1.", "biOutput.q_dense2.")
 """Parts of the authors' connections that their own forward never uses."""
 
 
-def encoder_names(encoder: VilbertEncoder) -> Names:
-    """Every parameter of the encoder."""
+def encoder_names(encoder: Encoder) -> Names:
+    """Every parameter of a ViLBERT encoder."""
     at_words, at_images = "read_sentences", "read_images"
     found = {
         f"{at_words}.word_vectors": "bert.embeddings.word_embeddings",
@@ -47,10 +45,10 @@ def encoder_names(encoder: VilbertEncoder) -> Names:
     return with_parameters(encoder, maps)
 
 
-def layer_places(encoder: VilbertEncoder, side: str) -> Iterator[str]:
+def layer_places(encoder: Encoder, side: str) -> Iterator[str]:
     """Where the layers of a stream (text or image) are, in the order in which they run."""
-    stream = encoder.read_sentences if side == "text" else encoder.read_images
-    yield from (f"read_{'sentences' if side == 'text' else 'images'}.layers.{k}" for k in range(len(stream.layers)))
+    first = {"text": "read_sentences.layers", "image": "read_images.layers"}[side]
+    yield from (f"{first}.{name}" for name, _ in encoder.get_submodule(first).named_children())
     for number, level in enumerate(encoder.levels):
         yield from (f"levels.{number}.{side}_layers.{k}" for k in range(len(getattr(level, f"{side}_layers"))))
 

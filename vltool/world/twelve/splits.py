@@ -112,7 +112,10 @@ def check_sizes(**sizes: int) -> None:
     """Raises ConfigError where there are too few pictures (num_train, num_val, num_test) to divide."""
     for name, least in LEAST.items():
         if sizes[name] < least:
-            raise ConfigError(f"world: {name}={sizes[name]}, but the twelve datasets need at least {least} pictures")
+            key = name.removeprefix("num_")
+            raise ConfigError(
+                f"world.{key} (--{key}) is {sizes[name]}, but the twelve datasets need at least {least} pictures there"
+            )
 
 
 class _Numbers:
