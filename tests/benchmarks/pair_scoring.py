@@ -43,7 +43,7 @@ def needed_operations() -> float:
     sides for the affinity and for their own half of W, and the shorter side for the attended halves. The decoder has
     a hidden layer and K score maps at each position, a weighted sum of them, and one product for W.
 
-    Ours makes do with fewer: the longer side is not projected for the affinity (vltool/models/co_attention_inference.py).
+    Ours makes do with fewer, as the longer side is not projected for the affinity (models/co_attention_inference.py).
     """
     positions, shorter = REGIONS + WORDS, min(REGIONS, WORDS)
     attention = 3 * REGIONS * WORDS * WIDTH
