@@ -12,10 +12,14 @@ from typer.testing import CliRunner
 
 from tests.datasets.twelve_files import (
     CHOICES,
+    GAME,
     GQA,
+    IMAGE_DATA,
     INSTANCES,
+    PAIR,
     REFS,
     STATEMENT,
+    VG_QA,
     VISUAL7W,
     write_json,
     write_lines,
@@ -24,7 +28,15 @@ from tests.datasets.twelve_files import (
 from vltool.cli.app import app
 from vltool.datasets import referring
 from vltool.errors import DataError
-from vltool.evaluation.score_twelve import score_gqa, score_nlvr2, score_referring, score_visual7w
+from vltool.evaluation.score_twelve import (
+    score_gqa,
+    score_guesswhat,
+    score_nlvr2,
+    score_referring,
+    score_snli_ve,
+    score_visual7w,
+    score_visual_genome_qa,
+)
 from vltool.features.header import make_header
 from vltool.features.store import RegionStore
 from vltool.metrics.pointing import finds
@@ -169,3 +181,60 @@ def test_visual7w(tmp_path: Path) -> None:
             score_visual7w(
                 predicted(tmp_path, [{"qa_id": 1, "candidates": candidates}]), dataset=dataset, split="train"
             )
+
+
+def test_guesswhat(tmp_path: Path) -> None:
+    lost = {**GAME, "dialogue_id": 2401, "status": "failure"}
+    unasked = {**GAME, "dialogue_id": 2402, "qas": []}
+    games = write_lines(tmp_path / "guesswhat.test.jsonl", [GAME, lost, unasked])
+    answers = [{"dialogue_id": 2400, "object_id": 31}, {"dialogue_id": 2401, "object_id": 30}]
+    found = command("guesswhat", "--predictions", predicted(tmp_path, answers), "--games", games)
+    assert found == {"accuracy": 50, "accuracy/success": 100, "accuracy/failure": 0, "games": 2, "regions": "given"}
+    won = command("guesswhat", "--predictions", predicted(tmp_path, answers[:1]), "--games", games, "--only", "success")
+    assert won == {"accuracy": 100, "games": 1, "regions": "given"}
+    for wrong, message in (
+        (answers[:1], "1 items of .* have no prediction, first 2401"),
+        ([*answers, {"dialogue_id": 2402, "object_id": 30}], "1 items are not asked there, first 2402"),
+        (
+            [*answers, answers[0]],
+            r"predictions\[2\]\.dialogue_id: expected one that is not answered before",
+        ),
+        ([{"dialogue_id": 2400, "object_id": "31"}], r"predictions\[0\]\.object_id: expected a whole number"),
+        ([{"object_id": 31}], r"predictions\[0\]\.dialogue_id: expected a whole number .* found nothing"),
+    ):
+        with pytest.raises(DataError, match=message):
+            score_guesswhat(predicted(tmp_path, wrong), games=games)
+
+
+def test_snli_ve(tmp_path: Path) -> None:
+    entailed = {**PAIR, "pairID": "2248275918.jpg#2r1e", "gold_label": "entailment"}
+    no_gold = {**PAIR, "pairID": "2248275918.jpg#2r1n", "gold_label": "-"}
+    pairs = write_lines(tmp_path / "snli_ve_test.jsonl", [PAIR, entailed, no_gold])
+    answers = [{"pairID": pair["pairID"], "prediction": "entailment"} for pair in (PAIR, entailed)]
+    found = command("snli-ve", "--predictions", predicted(tmp_path, answers), "--pairs", pairs)
+    assert found == {"accuracy": 50, "accuracy/contradiction": 0, "accuracy/entailment": 100, "pairs": 2}
+    for wrong, message in (
+        (answers[:1], "1 items of .* have no prediction, first 2248275918.jpg#2r1e"),
+        (
+            [{**answers[0], "prediction": "yes"}],
+            r"predictions\[0\]\.prediction: expected one of contradiction",
+        ),
+        ([{**answers[0], "prediction": 1}], r"predictions\[0\]\.prediction: expected"),
+    ):
+        with pytest.raises(DataError, match=message):
+            score_snli_ve(predicted(tmp_path, wrong), pairs=pairs)
+
+
+def test_visual_genome_qa(tmp_path: Path) -> None:
+    questions = write_json(tmp_path / "question_answers.json", VG_QA)
+    images = write_json(tmp_path / "image_data.json", IMAGE_DATA)
+    numbers = [pair["qa_id"] for picture in VG_QA for pair in picture["qas"]]  # type: ignore[attr-defined]
+    answers = [{"question_id": n, "answer": "green" if n == numbers[0] else "red"} for n in numbers]
+    path = predicted(tmp_path, answers)
+    found = command("visual-genome-qa", "--predictions", path, "--questions", questions, "--images", images)
+    assert found == {"accuracy": 25, "accuracy/what": 25, "questions": 4}
+    ids = write_json(tmp_path / "ids.json", ["vg:5"])
+    some = score_visual_genome_qa(predicted(tmp_path, answers[:2]), questions=questions, ids=ids)
+    assert some.scores["accuracy"] == 50
+    with pytest.raises(DataError, match="2 items are not asked there, first 70"):
+        score_visual_genome_qa(predicted(tmp_path, answers), questions=questions, ids=ids)

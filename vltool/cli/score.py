@@ -178,6 +178,54 @@ def visual7w_command(
     _show(f"Visual7W, {split}", score_visual7w(predictions, dataset=dataset, split=split), bootstrap, seed, json)
 
 
+@app.command("guesswhat")
+def guesswhat_command(
+    predictions: Annotated[Path, typer.Option(help='JSON list of "dialogue_id" and "object_id".')],
+    games: Annotated[Path, typer.Option(help="The official JSON lines: guesswhat.test.jsonl.gz.")],
+    only: Annotated[
+        Literal["all", "success"], typer.Option(help="All games with a question, or those that the players won.")
+    ] = "all",
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """GuessWhat?!'s guesser: share of games whose object is the right one."""
+    from vltool.evaluation.score_twelve import score_guesswhat
+
+    _show("GuessWhat?!", score_guesswhat(predictions, games=games, only=only), bootstrap, seed, json)
+
+
+@app.command("snli-ve")
+def snli_ve_command(
+    predictions: Annotated[Path, typer.Option(help='JSON list of "pairID" and "prediction".')],
+    pairs: Annotated[Path, typer.Option(help="The official JSON lines: snli_ve_test.jsonl.")],
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """SNLI-VE: share of hypotheses whose label is the right one, also of each label."""
+    from vltool.evaluation.score_twelve import score_snli_ve
+
+    _show("SNLI-VE", score_snli_ve(predictions, pairs=pairs), bootstrap, seed, json)
+
+
+@app.command("visual-genome-qa")
+def visual_genome_qa_command(
+    predictions: Annotated[Path, typer.Option(help='JSON list of "question_id" and "answer".')],
+    questions: Annotated[Path, typer.Option(help="The official question_answers.json.")],
+    images: Annotated[Path | None, typer.Option(help="image_data.json, which names pictures that are COCO's.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="The pictures that were asked about, a list.")] = None,
+    bootstrap: Bootstrap = 0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Visual Genome's questions: share of answers that are the given one after VQA's normalisation."""
+    from vltool.evaluation.score_twelve import score_visual_genome_qa
+
+    found = score_visual_genome_qa(predictions, questions=questions, images=images, ids=ids)
+    _show("Visual Genome QA", found, bootstrap, seed, json)
+
+
 def _show(title: str, found: FileScores, bootstrap: int, seed: int, json: bool) -> None:
     """Flat scores, as a table or as JSON."""
     flat = _intervals(found, bootstrap, seed)

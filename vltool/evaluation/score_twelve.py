@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from vltool.datasets import checks, gqa, nlvr2, referring, visual7w
+from vltool.datasets import checks, gqa, guesswhat, nlvr2, referring, snli_ve, visual7w, visual_genome_qa
 from vltool.datasets.checks import Place
 from vltool.datasets.records import GqaQuestion, PointingRecord
 from vltool.datasets.sources import read_json
@@ -16,11 +16,14 @@ from vltool.errors import DataError
 from vltool.evaluation.score_files import FileScores
 from vltool.features.header import region_source
 from vltool.features.store import RegionStore
+from vltool.metrics.answer_words import normalize_answer
+from vltool.metrics.answering import share_right
 from vltool.metrics.gqa import distribution, gqa_items
 from vltool.metrics.localization import as_boxes
 from vltool.metrics.nlvr2 import nlvr2_items
 from vltool.metrics.pointing import ABOVE_IOU, Pointed, finds, pointing_items
 
+Answer = TypeVar("Answer")
 UNKNOWN_SOURCE = "not said (--store)"
 SAME_BOX_PX = 0.5
 """A predicted box is a region whose sides lie so near; files round."""
@@ -158,6 +161,77 @@ def score_visual7w(predictions: Path, *, dataset: Path, split: str) -> FileScore
         pointed.append(Pointed(is_right, True, record.image_id))
     items = pointing_items(pointed)
     return FileScores({**items.scores(), "questions": len(records), "regions": "given"}, items)
+
+
+def score_guesswhat(predictions: Path, *, games: Path, only: Literal["all", "success"] = "all") -> FileScores:
+    """Share of games whose object is the right one, of [{"dialogue_id", "object_id"}]; by how the game ended.
+
+    only: every game with a question, or those that the players won; each of them once. Raises DataError.
+    """
+    records = [record for record in guesswhat.read(files={"games": games}) if record.text]
+    records = [record for record in records if only in ("all", record.kind)]
+    chosen = _answers(predictions, "dialogue_id", lambda fields, place: checks.whole(fields, "object_id", place))
+    _check_all(chosen, [record.record_id for record in records], predictions, games)
+    pointed = [
+        Pointed(chosen[record.record_id] == record.box_ids[record.answer], True, record.image_id, record.kind)
+        for record in records
+    ]
+    items = pointing_items(pointed)
+    return FileScores({**items.scores(), "games": len(records), "regions": "given"}, items)
+
+
+def score_snli_ve(predictions: Path, *, pairs: Path) -> FileScores:
+    """Accuracy, also of each label, of [{"pairID", "prediction"}], every pair with a gold label once.
+
+    Raises DataError.
+    """
+    records = [record for record in snli_ve.read(files={"pairs": pairs}) if record.label]
+
+    def label(fields: Mapping[str, Any], place: Place) -> str:
+        found = checks.text(fields, "prediction", place)
+        if found not in snli_ve.LABELS:
+            place.fail("prediction", f"one of {', '.join(snli_ve.LABELS)}", found)
+        return found
+
+    found = _answers(predictions, "pairID", label)
+    _check_all(found, [record.pair_id for record in records], predictions, pairs)
+    labels = [record.label for record in records]
+    right = [found[record.pair_id] == record.label for record in records]
+    items = share_right(right, [record.image_id for record in records], kinds={"accuracy/": labels}, unit="image")
+    return FileScores({**items.scores(), "pairs": len(records)}, items)
+
+
+def score_visual_genome_qa(
+    predictions: Path, *, questions: Path, images: Path | None = None, ids: Path | None = None
+) -> FileScores:
+    """Share of answers that are the given one after VQA's normalisation, also by a question's first word.
+
+    predictions: [{"question_id", "answer"}], every question once; with `ids` those about the pictures listed there,
+    named as `images` (image_data.json) has it. Raises DataError.
+    """
+    files = {"questions": questions, **({"images": images} if images else {}), **({"ids": ids} if ids else {})}
+    records = visual_genome_qa.read(files=files)
+    found = _answers(predictions, "question_id", lambda fields, place: checks.text(fields, "answer", place))
+    names = [str(record.question_id) for record in records]
+    _check_all(found, names, predictions, questions)
+    right = [
+        normalize_answer(record.answers[0]) == normalize_answer(found[name])
+        for record, name in zip(records, names, strict=True)
+    ]
+    items = share_right(right, names, kinds={"accuracy/": [record.question_type for record in records]})
+    return FileScores({**items.scores(), "questions": len(records)}, items)
+
+
+def _answers(path: Path, name: str, read: Callable[[Mapping[str, Any], Place], Answer]) -> dict[str, Answer]:
+    """What `read` finds in each prediction, by its `name`: a number or a text, each once."""
+    found: dict[str, Answer] = {}
+    for place, fields in _listed(path):
+        given = fields.get(name, checks.MISSING)
+        number = checks.text(fields, name, place) if isinstance(given, str) else str(checks.whole(fields, name, place))
+        if number in found:
+            place.fail(name, "one that is not answered before", number)
+        found[number] = read(fields, place)
+    return found
 
 
 def _listed(path: Path) -> list[tuple[Place, Mapping[str, Any]]]:
