@@ -115,7 +115,7 @@ def test_nlvr2(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 items of .*dev.json have no prediction, first dev-850-3-0"):
         score_nlvr2(path, statements=statements)
     path.write_text("dev-850-2-0,True\ndev-850-3-0,True\ndev-1-1-1,True\n")
-    with pytest.raises(DataError, match="1 items are not asked there, first dev-1-1-1"):
+    with pytest.raises(DataError, match=r"1 items are not asked in .*dev.json, first dev-1-1-1\. Name the file"):
         score_nlvr2(path, statements=statements)
 
 
@@ -194,16 +194,22 @@ def test_guesswhat(tmp_path: Path) -> None:
     assert won == {"accuracy": 100, "games": 1, "regions": "given"}
     for wrong, message in (
         (answers[:1], "1 items of .* have no prediction, first 2401"),
-        ([*answers, {"dialogue_id": 2402, "object_id": 30}], "1 items are not asked there, first 2402"),
+        ([*answers, {"dialogue_id": 2402, "object_id": 30}], r"1 items are not asked in .*, first 2402\. Name"),
         (
             [*answers, answers[0]],
             r"predictions\[2\]\.dialogue_id: expected one that is not answered before",
         ),
         ([{"dialogue_id": 2400, "object_id": "31"}], r"predictions\[0\]\.object_id: expected a whole number"),
-        ([{"object_id": 31}], r"predictions\[0\]\.dialogue_id: expected a whole number .* found nothing"),
+        ([{"object_id": 31}], r"predictions\[0\]\.dialogue_id: expected a text or a whole number, found nothing"),
     ):
         with pytest.raises(DataError, match=message):
             score_guesswhat(predicted(tmp_path, wrong), games=games)
+    for empty, message in (([], "found an empty list"), ({}, r"found \{\}")):
+        with pytest.raises(DataError, match=f"predictions.json: expected a list of predictions, {message}"):
+            score_guesswhat(predicted(tmp_path, empty), games=games)
+    nothing = write_lines(tmp_path / "lost.jsonl", [lost, unasked])
+    with pytest.raises(DataError, match=r"lost.jsonl: nothing in it is asked.* Name the file that was predicted"):
+        score_guesswhat(predicted(tmp_path, answers), games=nothing, only="success")
 
 
 def test_snli_ve(tmp_path: Path) -> None:
@@ -236,5 +242,5 @@ def test_visual_genome_qa(tmp_path: Path) -> None:
     ids = write_json(tmp_path / "ids.json", ["vg:5"])
     some = score_visual_genome_qa(predicted(tmp_path, answers[:2]), questions=questions, ids=ids)
     assert some.scores["accuracy"] == 50
-    with pytest.raises(DataError, match="2 items are not asked there, first 70"):
+    with pytest.raises(DataError, match=r"2 items are not asked in .*json, first 70\. Name the file"):
         score_visual_genome_qa(predicted(tmp_path, answers), questions=questions, ids=ids)

@@ -139,6 +139,14 @@ def test_without_a_gradient_the_layer_is_the_same(
     assert torch.equal(given.text, before[0]) and torch.equal(given.image, before[1])
 
 
+@pytest.mark.parametrize("asks_gradient", [True, False])
+def test_no_rows_give_no_rows(state: JointState, asks_gradient: bool) -> None:
+    none = JointState(state.text[:0], state.image[:0], state.token_mask[:0], state.region_mask[:0])
+    with torch.set_grad_enabled(asks_gradient):
+        result = make_layer()(none)
+    assert result.text.shape == none.text.shape and result.image.shape == none.image.shape
+
+
 def test_without_a_gradient_dropout_still_drops_in_training(state: JointState) -> None:
     layer = make_layer().train()
     with torch.no_grad():

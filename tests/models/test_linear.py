@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -68,6 +71,20 @@ def test_relu_without_a_gradient_is_the_same_and_casts_once() -> None:
     assert rough[0].dtype == torch.bfloat16 and torch.equal(*rough)
     torch.testing.assert_close(rough[0].float(), expected.detach(), rtol=2e-2, atol=3e-2)
     assert linear.derived is None
+
+
+def test_copies_made_within_unchanged_follow_their_own_weights() -> None:
+    torch.manual_seed(0)
+    linear, features = LinearRelu(8, 6), torch.randn(4, 8)
+    with torch.no_grad(), unchanged(linear):
+        linear(features)
+        copies = [copy.deepcopy(linear), pickle.loads(pickle.dumps(linear))]
+        assert linear.derived
+        for other in copies:
+            torch.testing.assert_close(other(features), linear(features))
+            other.weight.zero_()
+            other.bias.fill_(2.0)
+            assert other.derived is None and torch.equal(other(features), torch.full((4, 6), 2.0))
 
 
 def test_other_formats_are_torch_s_own() -> None:

@@ -43,6 +43,7 @@ def command(
     from vltool.errors import ConfigError
     from vltool.evaluation.prediction_files import write_predictions
     from vltool.pipeline import write_json
+    from vltool.processor import keep_freed_memory
     from vltool.training import checkpoint as checkpoints
     from vltool.training.inputs import load_inputs
     from vltool.training.scoring import (
@@ -53,6 +54,7 @@ def command(
         score_checkpoint,
     )
 
+    keep_freed_memory()
     saved = checkpoints.load(checkpoint)
     config = from_dict(saved.run["config"], where=str(checkpoint))
     if jobs is not None:

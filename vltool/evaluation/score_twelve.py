@@ -227,6 +227,8 @@ def _answers(path: Path, name: str, read: Callable[[Mapping[str, Any], Place], A
     found: dict[str, Answer] = {}
     for place, fields in _listed(path):
         given = fields.get(name, checks.MISSING)
+        if type(given) not in (str, int):
+            place.fail(name, "a text or a whole number", given)
         number = checks.text(fields, name, place) if isinstance(given, str) else str(checks.whole(fields, name, place))
         if number in found:
             place.fail(name, "one that is not answered before", number)
@@ -237,16 +239,21 @@ def _answers(path: Path, name: str, read: Callable[[Mapping[str, Any], Place], A
 def _listed(path: Path) -> list[tuple[Place, Mapping[str, Any]]]:
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        raise DataError(f"{path}: expected a list of predictions")
+        found = "an empty list" if isinstance(content, list) else checks.shown(content)
+        raise DataError(f"{path}: expected a list of predictions, found {found}")
     places = (Place(path, "predictions", index) for index in range(len(content)))
     return [(place, checks.record(value, place)) for place, value in zip(places, content, strict=True)]
 
 
 def _check_all(found: Collection[str], asked: Collection[str], path: Path, source: Path) -> None:
+    """Raises DataError unless just what is asked in `source` is predicted in the file at `path`."""
     wanted, given = set(asked), set(found)
-    for problem, wrong in (
-        (f"of {source} have no prediction", wanted - given),
-        ("are not asked there", given - wanted),
+    same = "Name the file that was predicted, with the options that choose the same of it"
+    if not wanted:
+        raise DataError(f"{source}: nothing in it is asked, so there is nothing to score with. {same}")
+    for problem, wrong, advice in (
+        (f"of {source} have no prediction", wanted - given, f"{same}, or predict these too"),
+        (f"are not asked in {source}", given - wanted, same),
     ):
         if wrong:
-            raise DataError(f"{path}: {len(wrong)} items {problem}, first {min(wrong)}")
+            raise DataError(f"{path}: {len(wrong)} items {problem}, first {min(wrong)}. {advice}")

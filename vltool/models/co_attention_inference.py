@@ -98,7 +98,7 @@ def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
     reaching = x.new_empty(len(positions), num_maps, width)
     for number, (of_x, of_y) in enumerate(zip(weights.affinity_x, weights.affinity_y, strict=True)):
         product_into(reaching[:, number], linear(positions, of_x), of_y)
-    found = reaching.view(num_rows, -1, width) @ y.transpose(1, 2)  # (N, P * H, Q)
+    found = reaching.view(num_rows, length_x * num_maps, width) @ y.transpose(1, 2)  # (N, P * H, Q)
 
     result = torch.empty(
         (num_rows, num_slots + length_x, num_maps, num_slots + length_y),

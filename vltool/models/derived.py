@@ -28,6 +28,10 @@ class DerivesWeights(nn.Module):
         made: Made = self.derived[key]
         return made
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which have weights of their own: nothing would tell them when these change."""
+        return {name: value for name, value in self.__dict__.items() if name != "derived"}
+
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:

@@ -62,7 +62,7 @@ def first_level_of_rows(layer: DenseCoattentionLayer, images: PreparedSide, sent
 
 
 def first_level_of_all_pairs(layer: DenseCoattentionLayer, images: PreparedSide, sentences: PreparedSide) -> JointState:
-    """(S_1, I_1) of all U * V pairs, image-major: what `layer` gives for them, from what was prepared with it."""
+    """(S_1, I_1) of all U * V pairs, image-major, of what was prepared with `layer`: its own, without dropout."""
     slots = layer.num_memory_slots
     over_regions, over_words = _averaged_maps_of_all_pairs(layer, images, sentences)  # (V, M + T, U, M + R)
     word_weights = over_regions[:, slots:].permute(2, 0, 1, 3)  # (U, V, T, M + R)
