@@ -131,7 +131,7 @@ def test_referring_expressions(tmp_path: Path) -> None:
         "regions": "not said (--store)"
     }
     for wrong, message in (
-        ([*boxes, boxes[0]], r"predictions\[2\]\.id: expected an expression that is not answered before"),
+        ([*boxes, boxes[0]], r"predictions\[2\]\.id: expected one that is not answered before"),
         ([boxes[0], {"id": "3-1", "box": [5, 1, 2, 4]}], r"predictions\[1\]\.box: expected four finite numbers"),
         ([{"id": "3-0", "box": ["30", 1, 50, 4]}], r"predictions\[0\]\.box: expected four finite numbers \[x1, y1, x2"),
         ([{"id": "3-0", "box": [True, 1, 50, 4]}], r"predictions\[0\]\.box: expected four .* found \[True, 1, 50, 4\]"),

@@ -81,7 +81,11 @@ def small_batch() -> Batch:
 
 
 def expected(encoder: VilbertEncoder, batch: Batch, level: int) -> list[tuple[Tensor, Tensor]]:
-    weights = of_authors(encoder)
+    return straightforward_rows(of_authors(encoder), batch, level)
+
+
+def straightforward_rows(weights: dict[str, Tensor], batch: Batch, level: int) -> list[tuple[Tensor, Tensor]]:
+    """(words, regions) of each row of the batch, from weights under the authors' names."""
     return [
         straightforward.encode(
             weights,

@@ -12,18 +12,15 @@ from torch import nn
 from tests.models import straightforward_vilbert as straightforward
 from tests.models.small_vilbert import (
     FEATURE_DIM,
-    HEADS,
-    NUM_REGIONS,
     NUM_WORDS,
-    PIECES,
     ROWS,
     SMALL,
-    TASK_ROWS,
     expected,
     largest_difference,
     make,
     of_authors,
     small_batch,
+    straightforward_rows,
 )
 from vltool.errors import ConfigError
 from vltool.models.precision import compute_in
@@ -136,20 +133,7 @@ def test_gradients_are_those_of_the_straightforward(batch: Batch) -> None:
     )
     loss.backward()  # type: ignore[union-attr]
     theirs = {name: value.requires_grad_() for name, value in of_authors(encoder).items()}
-    rows = [
-        straightforward.encode(
-            theirs,
-            PIECES[sentence],
-            TASK_ROWS[sentence],
-            batch.regions[image, : NUM_REGIONS[image]],
-            batch.boxes[image, : NUM_REGIONS[image]],
-            heads=HEADS,
-            text_connections=SMALL["text_connections"],
-            image_connections=SMALL["image_connections"],
-            level=2,
-        )
-        for image, sentence in ROWS
-    ]
+    rows = straightforward_rows(theirs, batch, 2)
     sum(text.sin().sum() + image.sin().sum() for text, image in rows).backward()  # type: ignore[union-attr]
     for name, parameter in encoder.named_parameters():
         above = name.startswith(("levels.2.", "poolers."))

@@ -16,8 +16,7 @@ from vltool.errors import DataError
 from vltool.evaluation.score_files import FileScores
 from vltool.features.header import region_source
 from vltool.features.store import RegionStore
-from vltool.metrics.answer_words import normalize_answer
-from vltool.metrics.answering import share_right
+from vltool.metrics.answering import exact_items, label_items
 from vltool.metrics.gqa import distribution, gqa_items
 from vltool.metrics.localization import as_boxes
 from vltool.metrics.nlvr2 import nlvr2_items
@@ -97,12 +96,11 @@ def score_referring(
     be one of them. Raises DataError or StoreError.
     """
     records = referring.read(files={"refs": refs, "instances": instances}, split=split)
-    boxes: dict[str, Any] = {}
-    for place, fields in _listed(predictions):
-        number = checks.text(fields, "id", place)
-        if number in boxes:
-            place.fail("id", "an expression that is not answered before", number)
-        boxes[number] = as_boxes([checks.box_xyxy(fields.get("box", checks.MISSING), "box", place)])
+    boxes = _answers(
+        predictions,
+        "id",
+        lambda fields, place: as_boxes([checks.box_xyxy(fields.get("box", checks.MISSING), "box", place)]),
+    )
     _check_all(boxes, [record.record_id for record in records], predictions, refs)
     source, candidates = (UNKNOWN_SOURCE, {}) if store is None else _candidates(store, records)
     pointed = []
@@ -144,16 +142,15 @@ def score_visual7w(predictions: Path, *, dataset: Path, split: str) -> FileScore
     Only the first of the candidates counts. Every question of the split once.
     """
     records = visual7w.read(files={"dataset": dataset}, split=split)
-    chosen: dict[str, int] = {}
-    for place, fields in _listed(predictions):
-        number = str(checks.whole(fields, "qa_id", place))
-        if number in chosen:
-            place.fail("qa_id", "a question that is not answered before", fields["qa_id"])
+
+    def first_box(fields: Mapping[str, Any], place: Place) -> int:
         candidates = checks.list_of(fields, "candidates", place)
         if not candidates:
-            place.fail("candidates", f'at least one {{"answer": box id}} for question {number}', candidates)
+            place.fail("candidates", f'at least one {{"answer": box id}} for question {fields["qa_id"]}', candidates)
         first = Place(predictions, f"{place}.candidates".removeprefix(f"{predictions}: "), 0)
-        chosen[number] = checks.whole(checks.record(candidates[0], first), "answer", first)
+        return checks.whole(checks.record(candidates[0], first), "answer", first)
+
+    chosen = _answers(predictions, "qa_id", first_box)
     _check_all(chosen, [record.record_id for record in records], predictions, dataset)
     pointed = []
     for record in records:
@@ -195,9 +192,11 @@ def score_snli_ve(predictions: Path, *, pairs: Path) -> FileScores:
 
     found = _answers(predictions, "pairID", label)
     _check_all(found, [record.pair_id for record in records], predictions, pairs)
-    labels = [record.label for record in records]
-    right = [found[record.pair_id] == record.label for record in records]
-    items = share_right(right, [record.image_id for record in records], kinds={"accuracy/": labels}, unit="image")
+    items = label_items(
+        [found[record.pair_id] for record in records],
+        [record.label for record in records],
+        [record.image_id for record in records],
+    )
     return FileScores({**items.scores(), "pairs": len(records)}, items)
 
 
@@ -214,11 +213,12 @@ def score_visual_genome_qa(
     found = _answers(predictions, "question_id", lambda fields, place: checks.text(fields, "answer", place))
     names = [str(record.question_id) for record in records]
     _check_all(found, names, predictions, questions)
-    right = [
-        normalize_answer(record.answers[0]) == normalize_answer(found[name])
-        for record, name in zip(records, names, strict=True)
-    ]
-    items = share_right(right, names, kinds={"accuracy/": [record.question_type for record in records]})
+    items = exact_items(
+        [found[name] for name in names],
+        [record.answers[0] for record in records],
+        names,
+        [record.question_type for record in records],
+    )
     return FileScores({**items.scores(), "questions": len(records)}, items)
 
 

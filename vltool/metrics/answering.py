@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vltool.errors import DataError
+from vltool.metrics.answer_words import normalize_answer
 from vltool.metrics.item_scores import ItemScores, Part, Score
 
 
@@ -36,6 +37,20 @@ def share_right(
             parts[prefix + label] = Part(values[members], unit_of[members])
             formulas[prefix + label] = Score("mean", (prefix + label,))
     return ItemScores(unit, tuple(places), parts, formulas)
+
+
+def exact_items(
+    answers: Sequence[str], expected: Sequence[str], question_ids: Sequence[str], question_types: Sequence[str]
+) -> ItemScores:
+    """`accuracy` of answers that are the expected ones after VQA's normalisation, also by type as accuracy/what."""
+    right = [normalize_answer(own) == normalize_answer(gold) for own, gold in zip(answers, expected, strict=True)]
+    return share_right(right, question_ids, kinds={"accuracy/": question_types})
+
+
+def label_items(predicted: Sequence[str], labels: Sequence[str], image_ids: Sequence[str]) -> ItemScores:
+    """`accuracy` of predicted labels, also of each label as accuracy/entailment, grouped by picture."""
+    right = [own == label for own, label in zip(predicted, labels, strict=True)]
+    return share_right(right, image_ids, kinds={"accuracy/": labels}, unit="image")
 
 
 def members_of(kinds: Sequence[str]) -> dict[str, np.ndarray]:

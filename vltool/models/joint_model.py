@@ -98,12 +98,14 @@ class JointModel(nn.Module):
         self.eval()
         # Weights that autocast casts here have no gradient, and it would hand them to the learning pass.
         cast_anew = torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False)
-        with torch.no_grad(), cast_anew:
-            found = [
-                decoder(self.encoder.row_states(images, sentences, chosen, level=level), {})
-                for chosen in rows.split(SCORED_AT_ONCE)
-            ]
-        self.train(was_training)
+        try:
+            with torch.no_grad(), cast_anew:
+                found = [
+                    decoder(self.encoder.row_states(images, sentences, chosen, level=level), {})
+                    for chosen in rows.split(SCORED_AT_ONCE)
+                ]
+        finally:
+            self.train(was_training)
         return torch.cat(found).float()
 
     def _check_task(self, task_name: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vltool.datasets.records import EntailmentRecord
-from vltool.metrics.answering import share_right
+from vltool.metrics.answering import label_items
 from vltool.metrics.item_scores import ItemScores
 from vltool.structures import Example
 from vltool.tasks.verification import Verification
@@ -26,9 +26,8 @@ class SnliVe(Verification[EntailmentRecord]):
 
     def items(self, answered: Sequence[tuple[Example, str]]) -> ItemScores:
         labels = [self.label(example) for example, _ in answered]
-        right = [label == predicted for label, (_, predicted) in zip(labels, answered, strict=True)]
         units = [example.target.image_id for example, _ in answered]
-        return share_right(right, units, kinds={"accuracy/": labels}, unit="image")
+        return label_items([predicted for _, predicted in answered], labels, units)
 
     def prediction(self, example: Example, predicted: str) -> dict[str, Any]:
         return {"pairID": example.example_id, "prediction": predicted}

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vltool.datasets.records import QuestionRecord
-from vltool.metrics.answer_words import normalize_answer
-from vltool.metrics.answering import share_right
+from vltool.metrics.answering import exact_items
 from vltool.metrics.ignorance import question_only_answers
 from vltool.metrics.item_scores import ItemScores
 from vltool.structures import Example
@@ -56,8 +55,9 @@ class _Accuracy(AnswerMetric):
 
 def _items(answered: Sequence[tuple[Example, str]]) -> ItemScores:
     records = [example.target for example, _ in answered]
-    return share_right(
-        [normalize_answer(record.answers[0]) == answer for record, (_, answer) in zip(records, answered, strict=True)],
+    return exact_items(
+        [answer for _, answer in answered],
+        [record.answers[0] for record in records],
         [str(record.question_id) for record in records],
-        kinds={"accuracy/": [record.question_type for record in records]},
+        [record.question_type for record in records],
     )
