@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,11 +42,42 @@ def test_freed_memory_is_used_again() -> None:
     assert 10 * kept < fresh_pages("as it is")[1]
 
 
+COUNT_LARGE_PAGES = """
+import torch
+from vltool.processor import keep_freed_memory
+
+keep_freed_memory()
+tensors = [torch.ones(6_000_000) for _ in range(8)]
+rollup = dict(line.split()[:2] for line in open("/proc/self/smaps_rollup") if line.count(":") == 1)
+print(rollup["AnonHugePages:"])
+"""
+
+
+def large_pages_are_given_out() -> bool:
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return setting.exists() and "[never]" not in setting.read_text() and Path("/proc/self/smaps_rollup").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+@pytest.mark.skipif(not large_pages_are_given_out(), reason="this system gives out no large pages")
+def test_tensors_lie_in_large_pages() -> None:
+    command = [sys.executable, "-c", COUNT_LARGE_PAGES]
+    kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert kilobytes * 1024 > 6_000_000 * 4 * 8 // 2  # the rest of memory may be too scattered for them
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+def test_memory_without_room_for_large_pages_is_used_as_before() -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))\n" + COUNT_FRESH_PAGES
+    command = [sys.executable, "-c", limited, "keep"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.startswith("True")
+
+
 def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from vltool import processor
 
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not processor.keep_freed_memory()
+    assert not processor.keep_freed_memory.__wrapped__()
     monkeypatch.setattr(sys, "platform", "linux")
 
     class OtherLibrary:
@@ -53,4 +85,4 @@ def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
             raise AssertionError("not glibc's")
 
     monkeypatch.setattr(processor.ctypes, "CDLL", lambda _: OtherLibrary())
-    assert not processor.keep_freed_memory()
+    assert not processor.keep_freed_memory.__wrapped__()

@@ -24,6 +24,7 @@ from vltool.models import products
 from vltool.models.decoders.answering import AnsweringDecoder
 from vltool.models.dense_coattention import DenseCoattentionEncoder
 from vltool.models.precision import compute_in
+from vltool.processor import keep_freed_memory
 from vltool.structures import Batch, JointState
 
 WIDTH, LEVELS, REGIONS, WORDS, BATCH, FEATURE_DIM, ANSWERS = 1024, 5, 36, 14, 32, 2048, 3000
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     arguments = parser.parse_args()
+    keep_freed_memory()  # as every process of the command line does
     torch.manual_seed(0)
     encoder = DenseCoattentionEncoder(torch.randn(VOCABULARY, VECTOR_WIDTH), FEATURE_DIM).to(arguments.device)
     summary = encoder.build_summary()

@@ -17,14 +17,15 @@ from torch import Tensor
 
 from vltool.models.co_attention import behind_slots, both_softmaxes
 from vltool.models.co_attention_function import PackedWeights
-from vltool.models.products import linear, linear_plus, product_into
+from vltool.models.products import by_columns, linear, linear_plus, product_into
 
 
 class InferenceWeights(NamedTuple):
     """`PackedWeights` cut into whole matrices, with what the memory slots are projected to.
 
-    affinity_x and affinity_y go by map. slots_for_y gives each position of y its affinities to the slots of x,
-    slots_for_x those of x to the slots of y, and the slots have theirs among themselves.
+    affinity_x and affinity_y go by map; the scale of an affinity, 1 / sqrt(d / H), is in affinity_x. What multiplies
+    whole sequences is `by_columns`. slots_for_y gives each position of y its affinities to the slots of x, slots_for_x
+    those of x to the slots of y, and the slots have theirs among themselves.
     """
 
     affinity_x: Tensor  # (H, d / H, d)
@@ -43,22 +44,23 @@ class InferenceWeights(NamedTuple):
 
 
 def for_inference(packed: PackedWeights, num_maps: int) -> InferenceWeights:
-    """The same weights; only x's W is copied."""
+    """Copies of the same weights."""
     affinity_x, attended_y = packed.project_x.chunk(2)
+    affinity_x = affinity_x * (len(affinity_x) // num_maps) ** -0.5
     affinity_y, own_y = packed.project_y.chunk(2)
-    own_x, attended_x = (half.contiguous() for half in packed.fuse_x.chunk(2, dim=1))
+    own_x, attended_x = packed.fuse_x.chunk(2, dim=1)
     maps_x, maps_y = (affinity.unflatten(0, (num_maps, -1)) for affinity in (affinity_x, affinity_y))  # (H, d / H, d)
     slots_x, slots_y = (  # (M, H, d / H)
         linear(memory, affinity).unflatten(1, (num_maps, -1))
         for memory, affinity in ((packed.memory_x, affinity_x), (packed.memory_y, affinity_y))
     )
     return InferenceWeights(
-        maps_x,
+        by_columns(maps_x),
         maps_y,
-        own_x,
-        own_y,
-        attended_x,
-        attended_y,
+        by_columns(own_x),
+        by_columns(own_y),
+        by_columns(attended_x),
+        by_columns(attended_y),
         packed.bias_x,
         packed.bias_y,
         packed.memory_y,
@@ -87,11 +89,11 @@ def co_attend(x: Tensor, y: Tensor, weights: InferenceWeights, biases: tuple[Ten
     fused_x = linear_plus(attended, weights.attended_x, None, fused_x)
     values = behind_slots(weights.values_x, linear(x, weights.attended_y))  # (N, M + P, d)
     fused_y = linear_plus(y, weights.own_y, weights.bias_y, y).baddbmm_(mean_over_x, values)
-    return torch.maximum(x, fused_x, out=fused_x), torch.maximum(y, fused_y, out=fused_y)
+    return fused_x.clamp_(min=x), fused_y.clamp_(min=y)
 
 
 def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
-    """(N, M + P, H, M + Q), scaled by 1 / sqrt(d / H); at least float32."""
+    """(N, M + P, H, M + Q), scaled; at least float32."""
     (num_rows, length_x, width), length_y = x.shape, y.shape[1]
     num_maps, num_slots = len(weights.affinity_y), len(weights.memory_y)
     positions = x.flatten(0, 1)
@@ -109,4 +111,4 @@ def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
     result[:, num_slots:, :, :num_slots] = linear(x, weights.slots_for_x).unflatten(2, (num_maps, -1))
     result[:, :num_slots, :, num_slots:] = linear(y, weights.slots_for_y).transpose(1, 2).unflatten(1, (-1, num_maps))
     result[:, :num_slots, :, :num_slots] = weights.among_slots
-    return result.mul_((width // num_maps) ** -0.5)
+    return result

@@ -79,11 +79,9 @@ def first_level_of_all_pairs(layer: DenseCoattentionLayer, images: PreparedSide,
     fused_regions.baddbmm_(region_weights.to(image.dtype).flatten(0, 1), word_values.repeat(len(images), 1, 1))
     fused_regions = fused_regions.unflatten(0, region_weights.shape[:2])  # (U, V, R, d)
 
-    text = torch.maximum(text, fused_words)
-    image = torch.maximum(image[:, None], fused_regions)
     return JointState(
-        text=text.flatten(0, 1),
-        image=image.flatten(0, 1),
+        text=fused_words.clamp_(min=text).flatten(0, 1),
+        image=fused_regions.clamp_(min=image[:, None]).flatten(0, 1),
         token_mask=sentences.mask.repeat(len(images), 1),
         region_mask=images.mask.repeat_interleave(len(sentences), dim=0),
     )
