@@ -32,7 +32,7 @@ def has_bfloat16_units(device: torch.device | str) -> bool:
     return any(getattr(torch.cpu, test, bool)() for test in tests)
 
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # <malloc.h>
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8  # <malloc.h>
 NEVER = -1
 USUAL_TOP_PAD = 128 << 10
 LARGEST_KEPT = 32 << 20
@@ -64,6 +64,7 @@ def keep_freed_memory() -> bool:
         library.gnu_get_libc_version  # noqa: B018  an AttributeError where the library is another
         told = library.mallopt(M_TRIM_THRESHOLD, NEVER) and library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
         if told:
+            library.mallopt(M_ARENA_MAX, 1)  # threads begun from now on share that memory
             ask_for_large_pages(library)
     except (OSError, AttributeError):
         return False

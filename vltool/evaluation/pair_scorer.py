@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vltool.evaluation.block_threads import for_each_block
 from vltool.evaluation.pair_inputs import PairInputs, Tile, in_slices
 from vltool.models.derived import unchanged
 from vltool.models.encoder import PreparedSide
@@ -70,29 +71,46 @@ class PairScorer:
     def score(self, tile: Tile, *, after_block: Callable[[int], None] | None = None) -> np.ndarray:
         """Logits of a tile's pairs, float32 of its shape. after_block: called with the pairs of each block done."""
         scores = np.empty(tile.shape, np.float32)
+
+        def done(block: tuple[slice, slice], logits: np.ndarray) -> None:
+            scores[block] = logits
+            if after_block is not None:
+                after_block(logits.size)
+
         with unchanging(self.model), compute_in(self.precision, self.device):
             images, sentences = self._images(tile), self._sentences(tile)
-            for image_block, sentence_block in pair_blocks(*tile.shape, self.block_pairs):
-                block = trimmed(images, image_block), trimmed(sentences, sentence_block)
-                state = self.model.encoder.pair_states(*block, level=self.level)
-                logits = self.decoder(state, {}).float().view(len(block[0]), len(block[1]))
-                scores[image_block, sentence_block] = logits.cpu().numpy()
-                if after_block is not None:
-                    after_block(logits.numel())
+
+            def score_block(block: tuple[slice, slice]) -> np.ndarray:
+                sides = trimmed(images, block[0]), trimmed(sentences, block[1])
+                state = self.model.encoder.pair_states(*sides, level=self.level)
+                found: np.ndarray = self.decoder(state, {}).float().view(len(sides[0]), len(sides[1])).cpu().numpy()
+                return found
+
+            blocks = pair_blocks(*tile.shape, self.block_pairs)
+            for_each_block(score_block, blocks, done, device=self.device, precision=self.precision)
         return scores
 
     def score_exactly(
         self, tile: Tile, pairs: np.ndarray, *, after_block: Callable[[int], None] | None = None
     ) -> np.ndarray:
         """(N,) float32 logits, computed in float32, of some of a tile's pairs. pairs (N, 2): rows and columns in it."""
-        found = []
+        found: list[np.ndarray] = []
+
+        def done(block: Tensor, logits: np.ndarray) -> None:
+            found.append(logits)
+            if after_block is not None:
+                after_block(len(block))
+
         with unchanging(self.model):
             images, sentences = self._images(tile, exactly=True), self._sentences(tile)
-            for block in torch.from_numpy(pairs).to(self.device).split(self.block_pairs):
+
+            def score_block(block: Tensor) -> np.ndarray:
                 state = self.model.encoder.row_states(images, sentences, block, level=self.level)
-                found.append(self.decoder(state, {}).float().flatten().cpu().numpy())
-                if after_block is not None:
-                    after_block(len(block))
+                logits: np.ndarray = self.decoder(state, {}).float().flatten().cpu().numpy()
+                return logits
+
+            blocks = torch.from_numpy(pairs).to(self.device).split(self.block_pairs)
+            for_each_block(score_block, blocks, done, device=self.device, precision="float32")
         return np.concatenate(found)
 
     def _images(self, tile: Tile, *, exactly: bool = False) -> PreparedSide:
