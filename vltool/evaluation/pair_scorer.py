@@ -24,7 +24,7 @@ from vltool.models.precision import compute_in, resolve_precision
 from vltool.provenance import versions
 
 PAIRS_ON_CPU = 128
-"""Pairs scored at once on a CPU: enough for products at full rate, few enough for what its caches hold."""
+"""Pairs that a thread scores at once on a CPU: enough for products at full rate, few enough for what caches hold."""
 
 MEMORY_SHARE = 1 / 24
 """Share of an accelerator's free memory that a block's joint state may take; a level holds some ten such at once."""
