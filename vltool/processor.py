@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,6 +47,14 @@ IN_LARGE_PAGES = (2 << 30) - LARGE_PAGE
 MOST_BLOCKS = 64
 
 
+def read_setting(path: str) -> str:
+    """Of Linux; "" where it is not there."""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
 @functools.cache
 def keep_freed_memory() -> bool:
     """Let this process use again what it frees, in large pages where the system has them; whether glibc was told so.
@@ -64,7 +74,7 @@ def keep_freed_memory() -> bool:
         library.gnu_get_libc_version  # noqa: B018  an AttributeError where the library is another
         told = library.mallopt(M_TRIM_THRESHOLD, NEVER) and library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
         if told:
-            library.mallopt(M_ARENA_MAX, 1)  # threads begun from now on share that memory
+            library.mallopt(M_ARENA_MAX, 1)  # all threads share that memory, where none had its own before
             ask_for_large_pages(library)
     except (OSError, AttributeError):
         return False
@@ -74,9 +84,18 @@ def keep_freed_memory() -> bool:
 def ask_for_large_pages(library: ctypes.CDLL) -> int:
     """Extend glibc's memory by addresses that the system is to fill with large pages; how many bytes of them.
 
-    A page of 4 KB more is looked up for every 4 KB that a pass goes over, which on a virtual machine takes as long as
-    the pass. Addresses alone take no memory. 0 where there are none to have: then all goes on as before.
+    In pages of 4 KB the processor looks up an address for every 4 KB that it reads, which on a virtual machine takes
+    as long as the reading. Addresses alone take no memory. 0 where there is no room for them, where the system gives
+    out no large pages or larger ones than these, and where it reserves memory for every address.
     """
+    if read_setting("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") != str(LARGE_PAGE):
+        return 0
+    if read_setting("/proc/sys/vm/overcommit_memory") == "2":
+        return 0
+    try:
+        mmap.mmap(-1, IN_LARGE_PAGES + LARGEST_KEPT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError:  # a limit of this process
+        return 0
     library.sbrk.restype, library.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     library.free.argtypes = [ctypes.c_void_p]

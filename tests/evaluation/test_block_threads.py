@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from vltool.evaluation import block_threads
 from vltool.evaluation.block_threads import for_each_block
 
 CPU = torch.device("cpu")
@@ -69,6 +70,36 @@ def test_an_error_ends_the_others(num_threads: int) -> None:
     assert done == [0, 1, 2] and len(begun) < 100
     assert torch.get_num_threads() == num_threads
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pairs")]
+
+
+def test_few_blocks_are_worked_on_by_all_threads(num_threads: int) -> None:
+    threads: list[int] = []
+    for_each_block(
+        lambda _: torch.get_num_threads(),
+        [0],
+        lambda _, result: threads.append(result),
+        device=CPU,
+        precision="float32",
+    )
+    assert threads == [num_threads]
+
+
+def test_threads_that_are_left_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(block_threads, "MOST_AT_ONCE", 2)
+    torch.set_num_threads(5)
+    threads: set[int] = set()
+    try:
+        for_each_block(
+            lambda _: torch.get_num_threads(),
+            range(10),
+            lambda _, result: threads.add(result),
+            device=CPU,
+            precision="float32",
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert threads == {2}
 
 
 def test_no_blocks(num_threads: int) -> None:

@@ -86,7 +86,7 @@ class PairScorer:
                 found: np.ndarray = self.decoder(state, {}).float().view(len(sides[0]), len(sides[1])).cpu().numpy()
                 return found
 
-            blocks = pair_blocks(*tile.shape, self.block_pairs)
+            blocks = list(pair_blocks(*tile.shape, self.block_pairs))
             for_each_block(score_block, blocks, done, device=self.device, precision=self.precision)
         return scores
 

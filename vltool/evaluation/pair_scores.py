@@ -2,8 +2,8 @@
 
 The pairs are cut into tiles (`pair_inputs.py`), and each tile is scored by itself (`pair_scorer.py`), here or by the
 processes of an engine; tiles that are done may be kept on disk, so that a scoring that was killed goes on from them
-(`kept_tiles.py`). Beside the score matrix, memory holds one tile's images and sentences and one block of pairs, however
-many there are.
+(`kept_tiles.py`). Beside the score matrix, memory holds one tile's images and sentences and one block of pairs a
+thread, however many there are.
 """
 
 from __future__ import annotations

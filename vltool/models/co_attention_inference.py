@@ -17,15 +17,15 @@ from torch import Tensor
 
 from vltool.models.co_attention import behind_slots, both_softmaxes
 from vltool.models.co_attention_function import PackedWeights
-from vltool.models.products import by_columns, linear, linear_plus, product_into
+from vltool.models.products import linear, linear_plus, product_into
 
 
 class InferenceWeights(NamedTuple):
     """`PackedWeights` cut into whole matrices, with what the memory slots are projected to.
 
-    affinity_x and affinity_y go by map; the scale of an affinity, 1 / sqrt(d / H), is in affinity_x. What multiplies
-    whole sequences is `by_columns`. slots_for_y gives each position of y its affinities to the slots of x, slots_for_x
-    those of x to the slots of y, and the slots have theirs among themselves.
+    affinity_x and affinity_y go by map; the scale of an affinity, 1 / sqrt(d / H), is in affinity_x. slots_for_y gives
+    each position of y its affinities to the slots of x, slots_for_x those of x to the slots of y, and the slots have
+    theirs among themselves.
     """
 
     affinity_x: Tensor  # (H, d / H, d)
@@ -44,23 +44,23 @@ class InferenceWeights(NamedTuple):
 
 
 def for_inference(packed: PackedWeights, num_maps: int) -> InferenceWeights:
-    """Copies of the same weights."""
+    """The same weights; x's W is copied, and its affinity with the scale."""
     affinity_x, attended_y = packed.project_x.chunk(2)
     affinity_x = affinity_x * (len(affinity_x) // num_maps) ** -0.5
     affinity_y, own_y = packed.project_y.chunk(2)
-    own_x, attended_x = packed.fuse_x.chunk(2, dim=1)
+    own_x, attended_x = (half.contiguous() for half in packed.fuse_x.chunk(2, dim=1))
     maps_x, maps_y = (affinity.unflatten(0, (num_maps, -1)) for affinity in (affinity_x, affinity_y))  # (H, d / H, d)
     slots_x, slots_y = (  # (M, H, d / H)
         linear(memory, affinity).unflatten(1, (num_maps, -1))
         for memory, affinity in ((packed.memory_x, affinity_x), (packed.memory_y, affinity_y))
     )
     return InferenceWeights(
-        by_columns(maps_x),
+        maps_x,
         maps_y,
-        by_columns(own_x),
-        by_columns(own_y),
-        by_columns(attended_x),
-        by_columns(attended_y),
+        own_x,
+        own_y,
+        attended_x,
+        attended_y,
         packed.bias_x,
         packed.bias_y,
         packed.memory_y,

@@ -21,11 +21,12 @@ class DerivesWeights(nn.Module):
 
     def derive(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What `make` gives; within `unchanged` it is made once for a key."""
-        if self.derived is None:
+        kept = self.derived
+        if kept is None:
             return make()
-        if key not in self.derived:
-            self.derived[key] = make()
-        made: Made = self.derived[key]
+        if key not in kept:
+            kept[key] = make()  # by two threads at once: twice the same
+        made: Made = kept[key]
         return made
 
     def __getstate__(self) -> dict[str, Any]:

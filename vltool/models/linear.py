@@ -32,7 +32,7 @@ class LinearRelu(nn.Linear, DerivesWeights):
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return F.relu(super().forward(features))
         dtype = compute_dtype(features)
-        weight, bias = self.derive(dtype, lambda: (products.by_columns(self.weight.to(dtype)), self.bias.to(dtype)))
+        weight, bias = self.derive(dtype, lambda: (self.weight.to(dtype), self.bias.to(dtype)))
         with torch.autocast(features.device.type, enabled=False):
             return products.linear_relu(features.to(dtype), weight, bias)
 

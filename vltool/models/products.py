@@ -44,8 +44,7 @@ def fuses(tensor: Tensor) -> bool:
 
 def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """sequence (..., a), weight (b, a) -> (..., b). No gradient is recorded."""
-    in_one_pass = by_onednn(sequence) or (bias is not None and fuses(sequence))
-    return _onednn(sequence, weight, bias, "none") if in_one_pass else F.linear(sequence, weight, bias)
+    return _onednn(sequence, weight, bias, "none") if by_onednn(sequence) else F.linear(sequence, weight, bias)
 
 
 def linear_relu(sequence: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -58,11 +57,6 @@ def linear_plus(sequence: Tensor, weight: Tensor, bias: Tensor | None, added: Te
     if fuses(sequence):
         return torch.ops.mkldnn._linear_pointwise.binary(sequence, added, _dense(weight), bias, "add")
     return F.linear(sequence, weight, bias).add_(added)
-
-
-def by_columns(weight: Tensor) -> Tensor:
-    """The same weights (..., b, a) with the columns one after the other in memory: what `linear` reads fastest."""
-    return weight.mT.contiguous().mT
 
 
 def product(sequence: Tensor, weight: Tensor) -> Tensor:
