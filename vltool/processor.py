@@ -59,11 +59,10 @@ def read_setting(path: str) -> str:
 def keep_freed_memory() -> bool:
     """Let this process use again what it frees, in large pages where the system has them; whether glibc was told so.
 
-    Once a process; it costs nothing to say it again.
-
     By itself glibc gives back what lies free at the end of its memory, and takes fresh pages for the next tensor, which
     the system empties first: up to a third of a training step on a processor with AMX. What the process holds stays at
-    its peak instead. Other C libraries are left as they are. It is told after torch is there: earlier, threads wait.
+    its peak instead. Other C libraries are left as they are. It is told after torch is there: earlier, threads wait;
+    and once a process.
     """
     import torch  # noqa: F401
 

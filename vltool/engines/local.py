@@ -130,9 +130,6 @@ def start_worker(num_threads: int, stop: Connection | None = None, shares: Any =
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     parent = multiprocessing.parent_process()
-    from vltool.processor import keep_freed_memory
-
-    keep_freed_memory()  # before any other thread has memory of its own
     ends: list[Any] = [found for found in (parent and parent.sentinel, stop) if found is not None]
     if ends:
         threading.Thread(target=_end_with, args=(ends,), daemon=True).start()
@@ -142,6 +139,9 @@ def start_worker(num_threads: int, stop: Connection | None = None, shares: Any =
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[gpu] if visible else str(gpu)
     import torch
 
+    from vltool.processor import keep_freed_memory
+
+    keep_freed_memory()
     torch.set_num_threads(num_threads)
     if shares is not None:
         torch.cuda.set_per_process_memory_fraction(share)

@@ -77,8 +77,9 @@ class PairScorer:
             if after_block is not None:
                 after_block(logits.size)
 
-        with unchanging(self.model), compute_in(self.precision, self.device):
-            images, sentences = self._images(tile), self._sentences(tile)
+        with unchanging(self.model):
+            with compute_in(self.precision, self.device):
+                images, sentences = self._images(tile), self._sentences(tile)
 
             def score_block(block: tuple[slice, slice]) -> np.ndarray:
                 sides = trimmed(images, block[0]), trimmed(sentences, block[1])
