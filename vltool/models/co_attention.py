@@ -32,6 +32,11 @@ def mask_bias(mask: Tensor, num_slots: int) -> Tensor:
     return bias
 
 
+def bias_where_masked(mask: Tensor, num_slots: int) -> Tensor | None:
+    """`mask_bias`, or None where nothing is masked. A GPU would be waited for: there it is always made."""
+    return None if mask.device.type == "cpu" and bool(mask.all()) else mask_bias(mask, num_slots)
+
+
 def split_heads(sequence: Tensor, num_maps: int) -> Tensor:
     """(N, P, d) -> (N, H, P, d / H)."""
     return sequence.unflatten(-1, (num_maps, -1)).transpose(1, 2)
@@ -47,17 +52,20 @@ def head_affinity(words: Tensor, regions: Tensor, num_maps: int) -> Tensor:
 
 
 def both_softmaxes(
-    affinity: Tensor, row_bias: Tensor, column_bias: Tensor, *, row_dim: int = -2
+    affinity: Tensor, row_bias: Tensor | None, column_bias: Tensor | None, *, row_dim: int = -2
 ) -> tuple[Tensor, Tensor]:
     """The attention over columns for each row and over rows for each column, both of the affinity's own shape.
 
     affinity: one side's positions along `row_dim`, the other's along the last dimension; overwritten. The biases, of
-    the positions they are named after, broadcast to it. At least float32, whose softmax is the faster one and whose
-    rows sum to 1.
+    the positions they are named after, broadcast to it; None adds nothing. At least float32, whose softmax is the
+    faster one and whose rows sum to 1.
     """
     affinity = at_least_float32(affinity)
-    over_columns = (affinity + column_bias.to(affinity.dtype)).softmax(dim=-1)
-    return over_columns, affinity.add_(row_bias.to(affinity.dtype)).softmax(dim=row_dim)
+    masked = affinity if column_bias is None else affinity + column_bias.to(affinity.dtype)
+    over_columns = masked.softmax(dim=-1)
+    if row_bias is not None:
+        affinity.add_(row_bias.to(affinity.dtype))
+    return over_columns, affinity.softmax(dim=row_dim)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ projection of x, and y, the longer side, is not projected at all.
 
 Where bfloat16 products are fast, whatever else goes over the sequences takes as long as they do. So each product
 leaves a whole tensor, the sequence itself is added by its own product, and what is left is one pass: since
-x + ReLU(z) = max(x, x + z), the ReLU and the sum are a maximum. The letters are those of `co_attention_function`.
+x + ReLU(z) = max(x, x + z), the ReLU and the sum are a maximum; into new memory, as a pass that writes where it reads
+takes longer. The letters are those of `co_attention_function`.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from torch import Tensor
 
 from vltool.models.co_attention import behind_slots, both_softmaxes
 from vltool.models.co_attention_function import PackedWeights
-from vltool.models.products import linear, linear_plus, product_into
+from vltool.models.products import linear, linear_plus, product_into, reordered
 
 
 class InferenceWeights(NamedTuple):
     """`PackedWeights` cut into whole matrices, with what the memory slots are projected to.
 
-    affinity_x and affinity_y go by map; the scale of an affinity, 1 / sqrt(d / H), is in affinity_x. slots_for_y gives
-    each position of y its affinities to the slots of x, slots_for_x those of x to the slots of y, and the slots have
-    theirs among themselves.
+    The scale of an affinity, 1 / sqrt(d / H), is in affinity_x; affinity_y goes by map. own_x and own_y hold the
+    identity where `holds_identity` says so. slots_for_y gives each position of y its affinities to the slots of x,
+    slots_for_x those of x to the slots of y, and the slots have theirs among themselves.
     """
 
-    affinity_x: Tensor  # (H, d / H, d)
-    affinity_y: Tensor
+    affinity_x: Tensor  # (d, d)
+    affinity_y: Tensor  # (H, d / H, d)
     own_x: Tensor  # (d, d): first half of x's W
     own_y: Tensor
     attended_x: Tensor  # (d, d): second half of x's W, through which x attends to y
@@ -43,19 +44,30 @@ class InferenceWeights(NamedTuple):
     among_slots: Tensor  # (M, H, M): a slot of x, the map, a slot of y
 
 
-def for_inference(packed: PackedWeights, num_maps: int) -> InferenceWeights:
-    """The same weights; x's W is copied, and its affinity with the scale."""
+def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False) -> InferenceWeights:
+    """The same weights; W is copied, and x's affinity with the scale.
+
+    reorder: into the order that products read soonest, which pays where the weights serve many calls.
+    """
     affinity_x, attended_y = packed.project_x.chunk(2)
     affinity_x = affinity_x * (len(affinity_x) // num_maps) ** -0.5
     affinity_y, own_y = packed.project_y.chunk(2)
-    own_x, attended_x = (half.contiguous() for half in packed.fuse_x.chunk(2, dim=1))
+    own_x, attended_x = packed.fuse_x.chunk(2, dim=1)
     maps_x, maps_y = (affinity.unflatten(0, (num_maps, -1)) for affinity in (affinity_x, affinity_y))  # (H, d / H, d)
     slots_x, slots_y = (  # (M, H, d / H)
         linear(memory, affinity).unflatten(1, (num_maps, -1))
         for memory, affinity in ((packed.memory_x, affinity_x), (packed.memory_y, affinity_y))
     )
+    values_x = linear(packed.memory_x, attended_y)
+    if holds_identity(own_x.dtype):
+        identity = torch.eye(len(own_x), dtype=own_x.dtype, device=own_x.device)
+        own_x, own_y = own_x + identity, own_y + identity
+    square = (affinity_x, own_x, own_y, attended_x, attended_y)
+    affinity_x, own_x, own_y, attended_x, attended_y = (
+        reordered(weight) if reorder else weight.contiguous() for weight in square
+    )
     return InferenceWeights(
-        maps_x,
+        affinity_x,
         maps_y,
         own_x,
         own_y,
@@ -64,42 +76,62 @@ def for_inference(packed: PackedWeights, num_maps: int) -> InferenceWeights:
         packed.bias_x,
         packed.bias_y,
         packed.memory_y,
-        linear(packed.memory_x, attended_y),
+        values_x,
         (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1),
         (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1),
         (slots_x.transpose(0, 1) @ slots_y.permute(1, 2, 0)).transpose(0, 1),
     )
 
 
-def co_attend(x: Tensor, y: Tensor, weights: InferenceWeights, biases: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def holds_identity(dtype: torch.dtype) -> bool:
+    """Whether a sequence's own weight also adds the sequence itself, which saves a pass over it.
+
+    1 + w in bfloat16 errs by as much as the sequence does in bfloat16; in float32 scores would move beyond 1e-5.
+    """
+    return dtype == torch.bfloat16
+
+
+def with_itself(sequence: Tensor, own: Tensor, bias: Tensor) -> Tensor:
+    """The sequence plus its product with its own half of W, plus the bias."""
+    if holds_identity(sequence.dtype):
+        return linear(sequence, own, bias)
+    return linear_plus(sequence, own, bias, sequence)
+
+
+def co_attend(
+    x: Tensor, y: Tensor, weights: InferenceWeights, biases: tuple[Tensor | None, Tensor | None]
+) -> tuple[Tensor, Tensor]:
     """(x, y) of one level -> (x, y) of the next, as `CoAttention` gives them without dropout.
 
-    x (N, P, d), y (N, Q, d): in the weights' precision. biases (N, M + P) and (N, M + Q): the masks'.
+    x (N, P, d), y (N, Q, d): in the weights' precision. biases (N, M + P) and (N, M + Q): the masks', None where
+    nothing is masked.
     """
     num_slots = len(weights.memory_y)
     bias_x, bias_y = biases
-    over_y, over_x = both_softmaxes(affinity(x, y, weights), bias_x[:, :, None, None], bias_y[:, None, None], row_dim=1)
+    row_bias = None if bias_x is None else bias_x[:, :, None, None]
+    column_bias = None if bias_y is None else bias_y[:, None, None]
+    over_y, over_x = both_softmaxes(affinity(x, y, weights), row_bias, column_bias, row_dim=1)
     mean_over_y = over_y.mean(dim=2)[:, num_slots:].to(x.dtype)  # (N, P, M + Q)
     mean_over_x = over_x.mean(dim=2)[..., num_slots:].transpose(1, 2)  # (N, Q, M + P)
     mean_over_x = mean_over_x.to(x.dtype, memory_format=torch.contiguous_format)
 
     attended = (mean_over_y[..., :num_slots].flatten(0, 1) @ weights.memory_y).view_as(x)  # (N, P, d)
     attended.baddbmm_(mean_over_y[..., num_slots:], y)
-    fused_x = linear_plus(x, weights.own_x, weights.bias_x, x)
+    fused_x = with_itself(x, weights.own_x, weights.bias_x)
     fused_x = linear_plus(attended, weights.attended_x, None, fused_x)
     values = behind_slots(weights.values_x, linear(x, weights.attended_y))  # (N, M + P, d)
-    fused_y = linear_plus(y, weights.own_y, weights.bias_y, y).baddbmm_(mean_over_x, values)
-    return fused_x.clamp_(min=x), fused_y.clamp_(min=y)
+    fused_y = with_itself(y, weights.own_y, weights.bias_y).baddbmm_(mean_over_x, values)
+    return torch.maximum(x, fused_x), torch.maximum(y, fused_y)
 
 
 def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
     """(N, M + P, H, M + Q), scaled; at least float32."""
     (num_rows, length_x, width), length_y = x.shape, y.shape[1]
     num_maps, num_slots = len(weights.affinity_y), len(weights.memory_y)
-    positions = x.flatten(0, 1)
-    reaching = x.new_empty(len(positions), num_maps, width)
-    for number, (of_x, of_y) in enumerate(zip(weights.affinity_x, weights.affinity_y, strict=True)):
-        product_into(reaching[:, number], linear(positions, of_x), of_y)
+    projected = linear(x.flatten(0, 1), weights.affinity_x).chunk(num_maps, dim=1)  # (N * P, d / H) a map
+    reaching = x.new_empty(num_rows * length_x, num_maps, width)
+    for number, (of_map, of_y) in enumerate(zip(projected, weights.affinity_y, strict=True)):
+        product_into(reaching[:, number], of_map, of_y)
     found = reaching.view(num_rows, length_x * num_maps, width) @ y.transpose(1, 2)  # (N, P * H, Q)
 
     result = torch.empty(

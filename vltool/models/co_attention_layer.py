@@ -7,9 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltool.errors import ConfigError
-from vltool.models.co_attention import AttentionMaps, behind_slots, both_softmaxes, head_affinity, mask_bias
+from vltool.models.co_attention import (
+    AttentionMaps,
+    behind_slots,
+    bias_where_masked,
+    both_softmaxes,
+    head_affinity,
+    mask_bias,
+)
 from vltool.models.co_attention_function import CoAttention, LayerWeights, PackedWeights, Settings, pack
-from vltool.models.co_attention_inference import co_attend, for_inference
+from vltool.models.co_attention_inference import InferenceWeights, co_attend, for_inference
 from vltool.models.derived import DerivesWeights
 from vltool.models.dropout import Dropout
 from vltool.models.initialization import glorot_
@@ -50,25 +57,30 @@ class DenseCoattentionLayer(DerivesWeights):
     def forward(self, state: JointState) -> JointState:
         """text (N, T, d) and image (N, R, d) -> the same shapes, one level up."""
         dtype = compute_dtype(state.text)
-        words = (state.text, mask_bias(state.token_mask, self.num_memory_slots))
-        regions = (state.image, mask_bias(state.region_mask, self.num_memory_slots))
         words_are_shorter = state.text.shape[1] <= state.image.shape[1]
-        (x, bias_x), (y, bias_y) = (words, regions) if words_are_shorter else (regions, words)
+        words, regions = (state.text, state.token_mask), (state.image, state.region_mask)
+        (x, mask_x), (y, mask_y) = (words, regions) if words_are_shorter else (regions, words)
+        slots = self.num_memory_slots
         weights = self._weights(words_are_shorter)
         with torch.autocast(x.device.type, enabled=False):
             packed = self._packed(weights, words_are_shorter, dtype)
             if self.training or torch.is_grad_enabled():
                 settings = Settings(self.num_maps, dtype, self.dropout.drop_)
-                x, y = CoAttention.apply(settings, packed, (bias_x, bias_y), x, y, *weights)
+                biases = mask_bias(mask_x, slots), mask_bias(mask_y, slots)
+                x, y = CoAttention.apply(settings, packed, biases, x, y, *weights)
             else:
-                cut = self.derive(("inference", words_are_shorter, dtype), lambda: for_inference(packed, self.num_maps))
-                x, y = co_attend(x.to(dtype), y.to(dtype), cut, (bias_x, bias_y))
+                cut = self.derive(("inference", words_are_shorter, dtype), lambda: self._for_inference(packed))
+                where_masked = bias_where_masked(mask_x, slots), bias_where_masked(mask_y, slots)
+                x, y = co_attend(x.to(dtype), y.to(dtype), cut, where_masked)
         text, image = (x, y) if words_are_shorter else (y, x)
         return JointState(text, image, state.token_mask, state.region_mask)
 
     def _packed(self, weights: LayerWeights, words_are_shorter: bool, dtype: torch.dtype) -> PackedWeights:
         detached = LayerWeights(*(weight.detach() for weight in weights))
         return self.derive((words_are_shorter, dtype), lambda: pack(detached, dtype))
+
+    def _for_inference(self, packed: PackedWeights) -> InferenceWeights:
+        return for_inference(packed, self.num_maps, reorder=self.keeps_derived)
 
     def _weights(self, words_are_shorter: bool) -> LayerWeights:
         words = (self.affinity_words.weight, self.memory_words, self.fuse_words.weight, self.fuse_words.bias)

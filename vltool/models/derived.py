@@ -19,6 +19,11 @@ class DerivesWeights(nn.Module):
 
     derived: dict[Hashable, Any] | None = None
 
+    @property
+    def keeps_derived(self) -> bool:
+        """Whether what is derived now serves many calls, so that work on it pays."""
+        return self.derived is not None
+
     def derive(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What `make` gives; within `unchanged` it is made once for a key."""
         kept = self.derived

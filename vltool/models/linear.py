@@ -32,9 +32,13 @@ class LinearRelu(nn.Linear, DerivesWeights):
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return F.relu(super().forward(features))
         dtype = compute_dtype(features)
-        weight, bias = self.derive(dtype, lambda: (self.weight.to(dtype), self.bias.to(dtype)))
+        weight, bias = self.derive(dtype, lambda: self._cast(dtype))
         with torch.autocast(features.device.type, enabled=False):
             return products.linear_relu(features.to(dtype), weight, bias)
+
+    def _cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        weight = self.weight.detach().to(dtype)
+        return products.reordered(weight) if self.keeps_derived else weight, self.bias.detach().to(dtype)
 
 
 class _Products(torch.autograd.Function):
