@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vltool.processor import LARGE_PAGE, read_setting
+from vltool.processor import LARGE_PAGE, TORCH_LARGE_PAGES, read_setting
 
 COUNT_FRESH_PAGES = """
 import resource, sys
@@ -72,6 +72,26 @@ def test_tensors_lie_in_large_pages() -> None:
     command = [sys.executable, "-c", COUNT_LARGE_PAGES]
     kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert kilobytes > 0  # how many depends on how scattered the machine's memory is
+
+
+BEGIN_OF_TENSORS = """
+import sys
+if sys.argv[1] == "torch first":
+    import torch
+from vltool.processor import keep_freed_memory
+
+keep_freed_memory()
+import torch
+print(*(torch.empty(bytes, dtype=torch.uint8).data_ptr() % 4096 for bytes in (2_097_153, 5_000_001, 9_437_184)))
+"""
+
+
+@pytest.mark.skipif(not large_pages_are_given_out(), reason="this system gives out no large pages")
+@pytest.mark.parametrize("order", ["torch first", "torch later"])
+def test_large_tensors_begin_at_a_page(order: str) -> None:
+    plain = {name: value for name, value in os.environ.items() if name != TORCH_LARGE_PAGES}
+    command = [sys.executable, "-c", BEGIN_OF_TENSORS, order]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, env=plain).stdout.split() == ["0"] * 3
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,12 @@ USUAL_TOP_PAD = 128 << 10
 LARGEST_KEPT = 32 << 20
 """The largest threshold that glibc takes, in bytes; what is larger goes back to the system when it is freed."""
 
+TORCH_LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""Tells torch, before it first takes memory, to begin each tensor of 2 MB or more at a page, and to ask for large ones.
+
+Where all begin alike within a page, a pass over several of them that caches do not hold takes two thirds of its time.
+"""
+
 MADV_HUGEPAGE = 14  # <sys/mman.h>
 LARGE_PAGE = 2 << 20
 IN_LARGE_PAGES = (2 << 30) - LARGE_PAGE
@@ -68,6 +75,8 @@ def keep_freed_memory() -> bool:
 
     if not sys.platform.startswith("linux"):
         return False
+    if has_large_pages():
+        os.environ.setdefault(TORCH_LARGE_PAGES, "1")
     try:
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018  an AttributeError where the library is another
@@ -80,6 +89,11 @@ def keep_freed_memory() -> bool:
     return bool(told)
 
 
+def has_large_pages() -> bool:
+    """Whether the system gives out pages of 2 MB, and neither none nor larger ones."""
+    return read_setting("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") == str(LARGE_PAGE)
+
+
 def ask_for_large_pages(library: ctypes.CDLL) -> int:
     """Extend glibc's memory by addresses that the system is to fill with large pages; how many bytes of them.
 
@@ -87,9 +101,7 @@ def ask_for_large_pages(library: ctypes.CDLL) -> int:
     as long as the reading. Addresses alone take no memory. 0 where there is no room for them, where the system gives
     out no large pages or larger ones than these, and where it reserves memory for every address.
     """
-    if read_setting("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") != str(LARGE_PAGE):
-        return 0
-    if read_setting("/proc/sys/vm/overcommit_memory") == "2":
+    if not has_large_pages() or read_setting("/proc/sys/vm/overcommit_memory") == "2":
         return 0
     try:
         mmap.mmap(-1, IN_LARGE_PAGES + LARGEST_KEPT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tests.models import straightforward
 from vltool.errors import ConfigError
-from vltool.models import co_attention_layer, products
+from vltool.models import co_attention, co_attention_layer, products
+from vltool.models.co_attention import mask_bias
 from vltool.models.dense_coattention import DenseCoattentionLayer
 from vltool.models.derived import unchanged
 from vltool.structures import JointState
@@ -139,6 +140,26 @@ def test_without_a_gradient_the_layer_is_the_same(
     assert torch.equal(given.text, before[0]) and torch.equal(given.image, before[1])
 
 
+@pytest.mark.parametrize("masked", ["nothing", "words", "regions"])
+def test_where_nothing_is_masked_no_mask_is_added(
+    state: JointState, masked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = replace(
+        state,
+        token_mask=state.token_mask if masked == "words" else torch.ones_like(state.token_mask),
+        region_mask=state.region_mask if masked == "regions" else torch.ones_like(state.region_mask),
+    )
+    assert not state.token_mask.all() and not state.region_mask.all()
+    layer, asked = make_layer(), []
+    monkeypatch.setattr(co_attention, "mask_bias", lambda *of: asked.append(1) or mask_bias(*of))
+    with torch.no_grad():
+        result = layer(given)
+    assert len(asked) == (masked != "nothing")
+    expected = straightforward.layer(layer, given)
+    torch.testing.assert_close(result.text, expected.text, rtol=0, atol=1e-12)
+    torch.testing.assert_close(result.image, expected.image, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("asks_gradient", [True, False])
 def test_no_rows_give_no_rows(state: JointState, asks_gradient: bool) -> None:
     none = JointState(state.text[:0], state.image[:0], state.token_mask[:0], state.region_mask[:0])
@@ -162,6 +183,11 @@ def test_bfloat16_without_a_gradient_is_float32_but_for_rounding(state: JointSta
     assert result.text.dtype == result.image.dtype == torch.bfloat16
     torch.testing.assert_close(result.text.float(), expected.text, rtol=2e-2, atol=3e-2)
     torch.testing.assert_close(result.image.float(), expected.image, rtol=2e-2, atol=3e-2)
+    with unchanged(layer), torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for _ in range(2):  # with weights brought into the order of the products, where there is one
+            kept = layer(given)
+            torch.testing.assert_close(kept.text, result.text, rtol=1e-2, atol=1e-2)
+            torch.testing.assert_close(kept.image, result.image, rtol=1e-2, atol=1e-2)
 
 
 def test_more_padding_changes_nothing(state: JointState) -> None:

@@ -55,6 +55,24 @@ def test_what_follows_a_product_is_the_same_in_one_pass(dtype: torch.dtype, monk
             torch.testing.assert_close(found.double(), exact, **close)
 
 
+@pytest.mark.skipif(not products.FUSES_BFLOAT16, reason="bfloat16 products are not oneDNN's on this processor")
+def test_a_reordered_weight_gives_the_same_products() -> None:
+    torch.manual_seed(0)
+    sequence, added, bias = (torch.randn(shape).bfloat16() for shape in ((3, 5, 64), (3, 5, 48), (48,)))
+    for weight in (torch.randn(48, 64).bfloat16(), torch.randn(48, 128).bfloat16()[:, 64:]):
+        kept = products.reordered(weight)
+        assert kept is not weight
+        for found, expected in (
+            (products.linear(sequence, kept), products.linear(sequence, weight)),
+            (products.linear(sequence, kept, bias), products.linear(sequence, weight, bias)),
+            (products.linear_relu(sequence, kept, bias), products.linear_relu(sequence, weight, bias)),
+            (products.linear_plus(sequence, kept, None, added), products.linear_plus(sequence, weight, None, added)),
+        ):
+            torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+    single = torch.randn(48, 64)
+    assert products.reordered(single) is single
+
+
 def test_relu_without_a_gradient_is_the_same_and_casts_once() -> None:
     torch.manual_seed(0)
     linear, features = LinearRelu(8, 6), torch.randn(4, 8)

@@ -33,8 +33,9 @@ def mask_bias(mask: Tensor, num_slots: int) -> Tensor:
 
 
 def bias_where_masked(mask: Tensor, num_slots: int) -> Tensor | None:
-    """`mask_bias`, or None where nothing is masked. A GPU would be waited for: there it is always made."""
-    return None if mask.device.type == "cpu" and bool(mask.all()) else mask_bias(mask, num_slots)
+    """`mask_bias`, or None where nothing is masked. A GPU would be waited for and a compiled graph cut: always made."""
+    may_look = mask.device.type == "cpu" and not torch.compiler.is_compiling()
+    return None if may_look and bool(mask.all()) else mask_bias(mask, num_slots)
 
 
 def split_heads(sequence: Tensor, num_maps: int) -> Tensor:

@@ -80,8 +80,8 @@ def first_level_of_all_pairs(layer: DenseCoattentionLayer, images: PreparedSide,
     fused_regions = fused_regions.unflatten(0, region_weights.shape[:2])  # (U, V, R, d)
 
     return JointState(
-        text=fused_words.clamp_(min=text).flatten(0, 1),
-        image=fused_regions.clamp_(min=image[:, None]).flatten(0, 1),
+        text=torch.maximum(text, fused_words).flatten(0, 1),
+        image=torch.maximum(image[:, None], fused_regions).flatten(0, 1),
         token_mask=sentences.mask.repeat(len(images), 1),
         region_mask=images.mask.repeat_interleave(len(sentences), dim=0),
     )
