@@ -35,7 +35,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_freed_memory_is_used_again() -> None:
     def fresh_pages(mode: str) -> tuple[str, int]:
         command = [sys.executable, "-c", COUNT_FRESH_PAGES, mode]
-        plain = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "131072"}  # glibc's first threshold, and no others on its own
+        plain = {**os.environ, TORCH_LARGE_PAGES: "0", "MALLOC_TRIM_THRESHOLD_": "131072"}  # glibc's first threshold
         told, pages = subprocess.run(command, check=True, capture_output=True, text=True, env=plain).stdout.split()
         return told, int(pages)
 
@@ -69,8 +69,8 @@ def large_pages_are_given_out() -> bool:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
 @pytest.mark.skipif(not large_pages_are_given_out(), reason="this system gives out no large pages")
 def test_tensors_lie_in_large_pages() -> None:
-    command = [sys.executable, "-c", COUNT_LARGE_PAGES]
-    kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command, without_torch_s = [sys.executable, "-c", COUNT_LARGE_PAGES], {**os.environ, TORCH_LARGE_PAGES: "0"}
+    kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True, env=without_torch_s).stdout)
     assert kilobytes > 0  # how many depends on how scattered the machine's memory is
 
 
@@ -104,8 +104,10 @@ def test_memory_without_room_for_large_pages_is_used_as_before() -> None:
 def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from vltool import processor
 
+    monkeypatch.setenv(TORCH_LARGE_PAGES, "0")  # and put back afterwards
+    monkeypatch.delenv(TORCH_LARGE_PAGES)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not processor.keep_freed_memory.__wrapped__()
+    assert not processor.keep_freed_memory.__wrapped__() and TORCH_LARGE_PAGES not in os.environ
     monkeypatch.setattr(sys, "platform", "linux")
 
     class OtherLibrary:

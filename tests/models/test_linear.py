@@ -73,6 +73,28 @@ def test_a_reordered_weight_gives_the_same_products() -> None:
     assert products.reordered(single) is single
 
 
+def test_weights_are_reordered_for_many_calls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    linear, features, asked = LinearRelu(8, 6), torch.randn(4, 8), []
+    monkeypatch.setattr(products, "reordered", lambda weight: asked.append(1) or weight)
+    with torch.no_grad():
+        linear(features)
+        with unchanged(linear):
+            linear(features)
+        assert not asked
+        with unchanged(linear, for_long=True):
+            linear(features), linear(features)
+            assert "derived_for_long" not in copy.deepcopy(linear).__dict__
+        linear(features)
+    assert len(asked) == 1
+
+
+def test_where_torch_cannot_reorder_weights_are_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(48, 64).bfloat16()
+    monkeypatch.setattr(products, "FUSES_BFLOAT16", True)
+    monkeypatch.setattr(products, "can_reorder", lambda: False)
+    assert products.reordered(weight) is weight
+
+
 def test_relu_without_a_gradient_is_the_same_and_casts_once() -> None:
     torch.manual_seed(0)
     linear, features = LinearRelu(8, 6), torch.randn(4, 8)
@@ -83,7 +105,7 @@ def test_relu_without_a_gradient_is_the_same_and_casts_once() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = [linear(features) for _ in range(2)]
         assert set(linear.derived) == {torch.float32, torch.bfloat16}
-        linear.derived[torch.bfloat16][0].zero_()
+        linear.derived[torch.bfloat16] = tuple(torch.zeros_like(tensor) for tensor in linear.derived[torch.bfloat16])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert not torch.equal(linear(features), rough[1])
     assert rough[0].dtype == torch.bfloat16 and torch.equal(*rough)

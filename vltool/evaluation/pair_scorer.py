@@ -157,7 +157,7 @@ def unchanging(model: JointModel) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), unchanged(model):
+        with torch.no_grad(), unchanged(model, for_long=True):
             yield
     finally:
         model.train(was_training)

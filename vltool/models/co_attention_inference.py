@@ -45,7 +45,7 @@ class InferenceWeights(NamedTuple):
 
 
 def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False) -> InferenceWeights:
-    """The same weights; W is copied, and x's affinity with the scale.
+    """The weights, cut and copied; with the scale and the identity as `InferenceWeights` says.
 
     reorder: into the order that products read soonest, which pays where the weights serve many calls.
     """
@@ -64,7 +64,7 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
         own_x, own_y = own_x + identity, own_y + identity
     square = (affinity_x, own_x, own_y, attended_x, attended_y)
     affinity_x, own_x, own_y, attended_x, attended_y = (
-        reordered(weight) if reorder else weight.contiguous() for weight in square
+        reordered(weight.contiguous()) if reorder else weight.contiguous() for weight in square
     )
     return InferenceWeights(
         affinity_x,

@@ -80,7 +80,7 @@ class DenseCoattentionLayer(DerivesWeights):
         return self.derive((words_are_shorter, dtype), lambda: pack(detached, dtype))
 
     def _for_inference(self, packed: PackedWeights) -> InferenceWeights:
-        return for_inference(packed, self.num_maps, reorder=self.keeps_derived)
+        return for_inference(packed, self.num_maps, reorder=self.derived_for_long)
 
     def _weights(self, words_are_shorter: bool) -> LayerWeights:
         words = (self.affinity_words.weight, self.memory_words, self.fuse_words.weight, self.fuse_words.bias)

@@ -38,7 +38,7 @@ class LinearRelu(nn.Linear, DerivesWeights):
 
     def _cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         weight = self.weight.detach().to(dtype)
-        return products.reordered(weight) if self.keeps_derived else weight, self.bias.detach().to(dtype)
+        return products.reordered(weight) if self.derived_for_long else weight, self.bias.detach().to(dtype)
 
 
 class _Products(torch.autograd.Function):

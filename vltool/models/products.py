@@ -6,6 +6,8 @@ less than half of what oneDNN reaches there. In bfloat16, and on a GPU, torch's 
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,12 +48,23 @@ def reordered(weight: Tensor) -> Tensor:
     """The weight (b, a) in the order in which bfloat16 products read it, for `linear`, `linear_relu` and `linear_plus`.
 
     oneDNN brings it into that order at every call otherwise, which is an eighth of a product with some 1,800 rows. The
-    same weight where products are not oneDNN's.
+    same weight where products are not oneDNN's. What comes back can be multiplied with, and nothing else.
     """
-    if weight.dtype != torch.bfloat16 or not fuses(weight) or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+    if weight.dtype != torch.bfloat16 or not fuses(weight) or not can_reorder():
         return weight
     result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
     return result
+
+
+@functools.cache
+def can_reorder() -> bool:
+    """Whether this torch multiplies with a weight that it has reordered; tried, as the operations are not public."""
+    ones = torch.ones(32, 32, dtype=torch.bfloat16)
+    try:
+        found = _onednn(ones, torch.ops.mkldnn._reorder_linear_weight(ones), None, "none")
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.equal(found, ones @ ones)
 
 
 def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
