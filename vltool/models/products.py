@@ -44,6 +44,10 @@ def fuses(tensor: Tensor) -> bool:
     return by_onednn(tensor) or (FUSES_BFLOAT16 and tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16)
 
 
+USUAL_ROWS = 2048
+"""For which the order is chosen: the rows of a block of pairs, about. Products of other sizes are as right."""
+
+
 def reordered(weight: Tensor) -> Tensor:
     """The weight (b, a) in the order in which bfloat16 products read it, for `linear`, `linear_relu` and `linear_plus`.
 
@@ -52,7 +56,7 @@ def reordered(weight: Tensor) -> Tensor:
     """
     if weight.dtype != torch.bfloat16 or not fuses(weight) or not can_reorder():
         return weight
-    result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+    result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), USUAL_ROWS)
     return result
 
 
