@@ -70,7 +70,7 @@ def test_a_reordered_weight_gives_the_same_products() -> None:
         ):
             torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
     single = torch.randn(48, 64)
-    assert products.reordered(single) is single
+    assert products.reordered(single) is single and products.reordered(single.T).is_contiguous()
 
 
 def test_weights_are_reordered_for_many_calls_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
         own_x, own_y = own_x + identity, own_y + identity
     square = (affinity_x, own_x, own_y, attended_x, attended_y)
     affinity_x, own_x, own_y, attended_x, attended_y = (
-        reordered(weight.contiguous()) if reorder else weight.contiguous() for weight in square
+        reordered(weight) if reorder else weight.contiguous() for weight in square
     )
     return InferenceWeights(
         affinity_x,

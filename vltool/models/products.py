@@ -52,11 +52,12 @@ def reordered(weight: Tensor) -> Tensor:
     """The weight (b, a) in the order in which bfloat16 products read it, for `linear`, `linear_relu` and `linear_plus`.
 
     oneDNN brings it into that order at every call otherwise, which is an eighth of a product with some 1,800 rows. The
-    same weight where products are not oneDNN's. What comes back can be multiplied with, and nothing else.
+    weight in rows where products are not oneDNN's. What comes back can be multiplied with, and nothing else.
     """
+    weight = weight.contiguous()
     if weight.dtype != torch.bfloat16 or not fuses(weight) or not can_reorder():
         return weight
-    result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), USUAL_ROWS)
+    result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, USUAL_ROWS)
     return result
 
 
@@ -65,7 +66,7 @@ def can_reorder() -> bool:
     """Whether this torch multiplies with a weight that it has reordered; tried, as the operations are not public."""
     ones = torch.ones(32, 32, dtype=torch.bfloat16)
     try:
-        found = _onednn(ones, torch.ops.mkldnn._reorder_linear_weight(ones), None, "none")
+        found = _onednn(ones, torch.ops.mkldnn._reorder_linear_weight(ones, USUAL_ROWS), None, "none")
     except (AttributeError, RuntimeError):
         return False
     return torch.equal(found, ones @ ones)
