@@ -6,7 +6,8 @@ projection of x, and y, the longer side, is not projected at all.
 Where bfloat16 products are fast, whatever else goes over the sequences takes as long as they do. So each product
 leaves a whole tensor, the sequence itself is added by its own product, and what is left is one pass: since
 x + ReLU(z) = max(x, x + z), the ReLU and the sum are a maximum; into new memory, as a pass that writes where it reads
-takes longer. The letters are those of `co_attention_function`.
+takes longer. What is not needed any more is given back at once: its memory is still in the caches. The letters are
+those of `co_attention_function`.
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vltool.models.co_attention import behind_slots, both_softmaxes
+from vltool.models.co_attention import behind_slots, both_softmaxes, larger
 from vltool.models.co_attention_function import PackedWeights
 from vltool.models.products import linear, linear_plus, product_into, reordered
+
+WIDTH_STEP = 32
+"""Products whose width is no multiple of it take a third longer."""
 
 
 class InferenceWeights(NamedTuple):
     """`PackedWeights` cut into whole matrices, with what the memory slots are projected to.
 
-    The scale of an affinity, 1 / sqrt(d / H), is in affinity_x; affinity_y goes by map. own_x and own_y hold the
-    identity where `holds_identity` says so. slots_for_y gives each position of y its affinities to the slots of x,
-    slots_for_x those of x to the slots of y, and the slots have theirs among themselves.
+    The scale of an affinity, 1 / sqrt(d / H), is in affinity_x; affinity_y goes by map. Behind affinity_x is what gives
+    each position of x its affinities to the slots of y, H * M more rows, and zeros up to a multiple of WIDTH_STEP;
+    slots_for_y does the same for y, and the slots have theirs among themselves. own_x and own_y hold the identity where
+    `holds_identity` says so.
     """
 
-    affinity_x: Tensor  # (d, d)
+    affinity_x: Tensor  # (d + ..., d)
     affinity_y: Tensor  # (H, d / H, d)
     own_x: Tensor  # (d, d): first half of x's W
     own_y: Tensor
@@ -39,7 +44,6 @@ class InferenceWeights(NamedTuple):
     bias_y: Tensor
     memory_y: Tensor  # (M, d)
     values_x: Tensor  # (M, d): memory_x through attended_y
-    slots_for_x: Tensor  # (H * M, d)
     slots_for_y: Tensor  # (M * H, d)
     among_slots: Tensor  # (M, H, M): a slot of x, the map, a slot of y
 
@@ -62,9 +66,12 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
     if holds_identity(own_x.dtype):
         identity = torch.eye(len(own_x), dtype=own_x.dtype, device=own_x.device)
         own_x, own_y = own_x + identity, own_y + identity
-    square = (affinity_x, own_x, own_y, attended_x, attended_y)
+    slots_for_x = (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1)  # (H * M, d)
+    nothing = affinity_x.new_zeros(-len(slots_for_x) % WIDTH_STEP, affinity_x.shape[1])
+    affinity_x = torch.cat([affinity_x, slots_for_x, nothing])
+    whole = (affinity_x, own_x, own_y, attended_x, attended_y)
     affinity_x, own_x, own_y, attended_x, attended_y = (
-        reordered(weight) if reorder else weight.contiguous() for weight in square
+        reordered(weight) if reorder else weight.contiguous() for weight in whole
     )
     return InferenceWeights(
         affinity_x,
@@ -77,7 +84,6 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
         packed.bias_y,
         packed.memory_y,
         values_x,
-        (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1),
         (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1),
         (slots_x.transpose(0, 1) @ slots_y.permute(1, 2, 0)).transpose(0, 1),
     )
@@ -114,33 +120,41 @@ def co_attend(
     mean_over_y = over_y.mean(dim=2)[:, num_slots:].to(x.dtype)  # (N, P, M + Q)
     mean_over_x = over_x.mean(dim=2)[..., num_slots:].transpose(1, 2)  # (N, Q, M + P)
     mean_over_x = mean_over_x.to(x.dtype, memory_format=torch.contiguous_format)
+    del over_y, over_x
 
     attended = (mean_over_y[..., :num_slots].flatten(0, 1) @ weights.memory_y).view_as(x)  # (N, P, d)
     attended.baddbmm_(mean_over_y[..., num_slots:], y)
-    fused_x = with_itself(x, weights.own_x, weights.bias_x)
-    fused_x = linear_plus(attended, weights.attended_x, None, fused_x)
+    fused_x = linear_plus(attended, weights.attended_x, None, with_itself(x, weights.own_x, weights.bias_x))
+    del attended
+    next_x = larger(x, fused_x)
+    del fused_x
+
     values = behind_slots(weights.values_x, linear(x, weights.attended_y))  # (N, M + P, d)
     fused_y = with_itself(y, weights.own_y, weights.bias_y).baddbmm_(mean_over_x, values)
-    return torch.maximum(x, fused_x), torch.maximum(y, fused_y)
+    del values
+    return next_x, larger(y, fused_y)
 
 
 def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
     """(N, M + P, H, M + Q), scaled; at least float32."""
     (num_rows, length_x, width), length_y = x.shape, y.shape[1]
     num_maps, num_slots = len(weights.affinity_y), len(weights.memory_y)
-    projected = linear(x.flatten(0, 1), weights.affinity_x).chunk(num_maps, dim=1)  # (N * P, d / H) a map
+    projected = linear(x.flatten(0, 1), weights.affinity_x)  # (N * P, d + ...)
+    by_map = projected[:, :width].chunk(num_maps, dim=1)  # (N * P, d / H) each
     reaching = x.new_empty(num_rows * length_x, num_maps, width)
-    for number, (of_map, of_y) in enumerate(zip(projected, weights.affinity_y, strict=True)):
+    for number, (of_map, of_y) in enumerate(zip(by_map, weights.affinity_y, strict=True)):
         product_into(reaching[:, number], of_map, of_y)
     found = reaching.view(num_rows, length_x * num_maps, width) @ y.transpose(1, 2)  # (N, P * H, Q)
+    del reaching
 
     result = torch.empty(
         (num_rows, num_slots + length_x, num_maps, num_slots + length_y),
         dtype=torch.promote_types(x.dtype, torch.float32),
         device=x.device,
     )
+    to_slots = projected[:, width : width + num_maps * num_slots]
     result[:, num_slots:, :, num_slots:] = found.view(num_rows, length_x, num_maps, length_y)
-    result[:, num_slots:, :, :num_slots] = linear(x, weights.slots_for_x).unflatten(2, (num_maps, -1))
+    result[:, num_slots:, :, :num_slots] = to_slots.view(num_rows, length_x, num_maps, num_slots)
     result[:, :num_slots, :, num_slots:] = linear(y, weights.slots_for_y).transpose(1, 2).unflatten(1, (-1, num_maps))
     result[:, :num_slots, :, :num_slots] = weights.among_slots
     return result

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vltool.models.co_attention import behind_slots, both_softmaxes, mask_bias
+from vltool.models.co_attention import behind_slots, bias_where_masked, both_softmaxes, larger
 from vltool.models.co_attention_layer import DenseCoattentionLayer
 from vltool.models.encoder import PreparedSide
 from vltool.structures import JointState
@@ -63,26 +63,25 @@ def first_level_of_rows(layer: DenseCoattentionLayer, images: PreparedSide, sent
 
 def first_level_of_all_pairs(layer: DenseCoattentionLayer, images: PreparedSide, sentences: PreparedSide) -> JointState:
     """(S_1, I_1) of all U * V pairs, image-major, of what was prepared with `layer`: its own, without dropout."""
-    slots = layer.num_memory_slots
+    slots, (num_images, num_regions) = layer.num_memory_slots, images.mask.shape
     over_regions, over_words = _averaged_maps_of_all_pairs(layer, images, sentences)  # (V, M + T, U, M + R)
     word_weights = over_regions[:, slots:].permute(2, 0, 1, 3)  # (U, V, T, M + R)
-    region_weights = over_words[..., slots:].permute(2, 0, 3, 1)  # (U, V, R, M + T)
+    region_weights = over_words[..., slots:].permute(0, 2, 3, 1)  # (V, U, R, M + T)
 
     region_values = _with_slots(images, "attended")  # (U, M + R, d)
     word_values = _with_slots(sentences, "attended")  # (V, M + T, d)
     text, fused_text = _own_and_fused(sentences)  # (V, T, d)
     image, fused_image = _own_and_fused(images)  # (U, R, d)
-    fused_words = fused_text.flatten(0, 1).expand(len(images), -1, -1)  # (U, V * T, d)
+    fused_words = fused_text.flatten(0, 1).expand(num_images, -1, -1)  # (U, V * T, d)
     fused_words = torch.baddbmm(fused_words, word_weights.to(text.dtype).flatten(1, 2), region_values)
-    fused_words = fused_words.unflatten(1, word_weights.shape[1:3])  # (U, V, T, d)
-    fused_regions = fused_image.repeat_interleave(len(sentences), dim=0)  # (U * V, R, d)
-    fused_regions.baddbmm_(region_weights.to(image.dtype).flatten(0, 1), word_values.repeat(len(images), 1, 1))
-    fused_regions = fused_regions.unflatten(0, region_weights.shape[:2])  # (U, V, R, d)
+    fused_regions = fused_image.flatten(0, 1).expand(len(sentences), -1, -1)  # (V, U * R, d)
+    fused_regions = torch.baddbmm(fused_regions, region_weights.to(image.dtype).flatten(1, 2), word_values)
+    fused_regions = fused_regions.unflatten(1, (num_images, num_regions)).transpose(0, 1)  # (U, V, R, d)
 
     return JointState(
-        text=torch.maximum(text, fused_words).flatten(0, 1),
-        image=torch.maximum(image[:, None], fused_regions).flatten(0, 1),
-        token_mask=sentences.mask.repeat(len(images), 1),
+        text=larger(text, fused_words.unflatten(1, text.shape[:2])).flatten(0, 1),
+        image=larger(image[:, None], fused_regions).flatten(0, 1),
+        token_mask=sentences.mask.repeat(num_images, 1),
         region_mask=images.mask.repeat_interleave(len(sentences), dim=0),
     )
 
@@ -101,8 +100,9 @@ def _averaged_maps_of_all_pairs(
     by_head_regions = regions.flatten(0, 1).unflatten(-1, (-1, head_width)).permute(1, 2, 0)
     affinity = by_head_words @ by_head_regions  # (H, V * (M + T), U * (M + R))
     affinity = affinity.unflatten(2, regions.shape[:2]).unflatten(1, words.shape[:2])  # (H, V, M + T, U, M + R)
-    word_bias = mask_bias(sentences.mask, slots)[:, :, None, None]  # (V, M + T, 1, 1)
-    region_bias = mask_bias(images.mask, slots)  # (U, M + R)
+    word_bias = bias_where_masked(sentences.mask, slots)  # (V, M + T)
+    word_bias = None if word_bias is None else word_bias[:, :, None, None]
+    region_bias = bias_where_masked(images.mask, slots)  # (U, M + R)
     over_regions, over_words = both_softmaxes(affinity, word_bias, region_bias, row_dim=2)
     return over_regions.mean(dim=0), over_words.mean(dim=0)
 
