@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vltool.models.co_attention import behind_slots, both_softmaxes, larger
@@ -29,22 +30,21 @@ class InferenceWeights(NamedTuple):
     """`PackedWeights` cut into whole matrices, with what the memory slots are projected to.
 
     The scale of an affinity, 1 / sqrt(d / H), is in affinity_x; affinity_y goes by map. Behind affinity_x is what gives
-    each position of x its affinities to the slots of y, H * M more rows, and zeros up to a multiple of WIDTH_STEP;
-    slots_for_y does the same for y, and the slots have theirs among themselves. own_x and own_y hold the identity where
-    `holds_identity` says so.
+    each position of x its affinities to the slots of y, H * M more rows, and zeros up to a multiple of WIDTH_STEP; what
+    does so for y is behind own_y, M * H rows, and the slots have theirs among themselves. own_x and own_y hold the
+    identity where `holds_identity` says so.
     """
 
     affinity_x: Tensor  # (d + ..., d)
     affinity_y: Tensor  # (H, d / H, d)
     own_x: Tensor  # (d, d): first half of x's W
-    own_y: Tensor
+    own_y: Tensor  # (d + ..., d)
     attended_x: Tensor  # (d, d): second half of x's W, through which x attends to y
     attended_y: Tensor
     bias_x: Tensor
-    bias_y: Tensor
+    bias_y: Tensor  # (d + ...)
     memory_y: Tensor  # (M, d)
     values_x: Tensor  # (M, d): memory_x through attended_y
-    slots_for_y: Tensor  # (M * H, d)
     among_slots: Tensor  # (M, H, M): a slot of x, the map, a slot of y
 
 
@@ -66,9 +66,9 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
     if holds_identity(own_x.dtype):
         identity = torch.eye(len(own_x), dtype=own_x.dtype, device=own_x.device)
         own_x, own_y = own_x + identity, own_y + identity
-    slots_for_x = (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1)  # (H * M, d)
-    nothing = affinity_x.new_zeros(-len(slots_for_x) % WIDTH_STEP, affinity_x.shape[1])
-    affinity_x = torch.cat([affinity_x, slots_for_x, nothing])
+    affinity_x = _above(affinity_x, (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1))
+    own_y = _above(own_y, (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1))
+    num_rows_y = len(own_y)
     whole = (affinity_x, own_x, own_y, attended_x, attended_y)
     affinity_x, own_x, own_y, attended_x, attended_y = (
         reordered(weight) if reorder else weight.contiguous() for weight in whole
@@ -81,12 +81,16 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
         attended_x,
         attended_y,
         packed.bias_x,
-        packed.bias_y,
+        F.pad(packed.bias_y, (0, num_rows_y - len(packed.bias_y))),
         packed.memory_y,
         values_x,
-        (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1),
         (slots_x.transpose(0, 1) @ slots_y.permute(1, 2, 0)).transpose(0, 1),
     )
+
+
+def _above(weight: Tensor, more: Tensor) -> Tensor:
+    """More rows below a weight's own, and zeros up to a multiple of WIDTH_STEP below them."""
+    return torch.cat([weight, more, more.new_zeros(-len(more) % WIDTH_STEP, more.shape[1])])
 
 
 def holds_identity(dtype: torch.dtype) -> bool:
@@ -98,10 +102,11 @@ def holds_identity(dtype: torch.dtype) -> bool:
 
 
 def with_itself(sequence: Tensor, own: Tensor, bias: Tensor) -> Tensor:
-    """The sequence plus its product with its own half of W, plus the bias."""
-    if holds_identity(sequence.dtype):
-        return linear(sequence, own, bias)
-    return linear_plus(sequence, own, bias, sequence)
+    """The sequence plus its product with its own half of W, plus the bias; behind it what `own` has more rows for."""
+    result = linear(sequence, own, bias)
+    if not holds_identity(sequence.dtype):
+        result[..., : sequence.shape[-1]] += sequence
+    return result
 
 
 def co_attend(
@@ -116,7 +121,9 @@ def co_attend(
     bias_x, bias_y = biases
     row_bias = None if bias_x is None else bias_x[:, :, None, None]
     column_bias = None if bias_y is None else bias_y[:, None, None]
-    over_y, over_x = both_softmaxes(affinity(x, y, weights), row_bias, column_bias, row_dim=1)
+    fused_y = with_itself(y, weights.own_y, weights.bias_y)  # (N, Q, d + ...)
+    fused_y, to_slots = fused_y.tensor_split([y.shape[-1]], dim=-1)
+    over_y, over_x = both_softmaxes(affinity(x, y, to_slots, weights), row_bias, column_bias, row_dim=1)
     mean_over_y = over_y.mean(dim=2)[:, num_slots:].to(x.dtype)  # (N, P, M + Q)
     mean_over_x = over_x.mean(dim=2)[..., num_slots:].transpose(1, 2)  # (N, Q, M + P)
     mean_over_x = mean_over_x.to(x.dtype, memory_format=torch.contiguous_format)
@@ -130,12 +137,12 @@ def co_attend(
     del fused_x
 
     values = behind_slots(weights.values_x, linear(x, weights.attended_y))  # (N, M + P, d)
-    fused_y = with_itself(y, weights.own_y, weights.bias_y).baddbmm_(mean_over_x, values)
+    fused_y = fused_y.baddbmm_(mean_over_x, values)
     del values
     return next_x, larger(y, fused_y)
 
 
-def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
+def affinity(x: Tensor, y: Tensor, y_to_slots: Tensor, weights: InferenceWeights) -> Tensor:
     """(N, M + P, H, M + Q), scaled; at least float32."""
     (num_rows, length_x, width), length_y = x.shape, y.shape[1]
     num_maps, num_slots = len(weights.affinity_y), len(weights.memory_y)
@@ -155,6 +162,8 @@ def affinity(x: Tensor, y: Tensor, weights: InferenceWeights) -> Tensor:
     to_slots = projected[:, width : width + num_maps * num_slots]
     result[:, num_slots:, :, num_slots:] = found.view(num_rows, length_x, num_maps, length_y)
     result[:, num_slots:, :, :num_slots] = to_slots.view(num_rows, length_x, num_maps, num_slots)
-    result[:, :num_slots, :, num_slots:] = linear(y, weights.slots_for_y).transpose(1, 2).unflatten(1, (-1, num_maps))
+    result[:, :num_slots, :, num_slots:] = (
+        y_to_slots[..., : num_slots * num_maps].transpose(1, 2).unflatten(1, (-1, num_maps))
+    )
     result[:, :num_slots, :, :num_slots] = weights.among_slots
     return result
