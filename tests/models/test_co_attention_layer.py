@@ -125,7 +125,7 @@ def test_unchanged_weights_are_cast_once_and_let_go(state: JointState, monkeypat
     assert len(packed) == 2 and layer.derived is None
 
 
-@pytest.mark.parametrize(("num_maps", "slots"), [(1, 0), (2, 2), (4, 3)])
+@pytest.mark.parametrize(("num_maps", "slots"), [(1, 0), (2, 2), (4, 3), (2, 16)])
 @pytest.mark.parametrize("num_regions", [1, 5])  # of 4 words: either side is the shorter one
 def test_without_a_gradient_the_layer_is_the_same(
     state: JointState, num_maps: int, slots: int, num_regions: int
@@ -138,6 +138,33 @@ def test_without_a_gradient_the_layer_is_the_same(
     torch.testing.assert_close(result.text, expected.text, rtol=0, atol=1e-12)
     torch.testing.assert_close(result.image, expected.image, rtol=0, atol=1e-12)
     assert torch.equal(given.text, before[0]) and torch.equal(given.image, before[1])
+
+
+@pytest.mark.parametrize("mkl_is_slow", [True, False])
+@pytest.mark.parametrize(("width", "slots"), [(8, 0), (8, 2), (40, 3), (64, 16)])
+def test_float32_without_a_gradient_is_the_same(
+    mkl_is_slow: bool, width: int, slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mkl_is_slow and not products.has_linear_pointwise():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(products, "MKL_IS_SLOW", mkl_is_slow)
+    layer = make_layer(width=width, slots=slots)
+    numbers, masks = torch.randn(3, 9, width, dtype=torch.double), torch.ones(3, 9, dtype=torch.bool)
+    given = JointState(numbers[:, :4], numbers[:, 4:], masks[:, :4], masks[:, 4:])
+    expected = straightforward.layer(layer, given)
+    with torch.no_grad():
+        result = layer.float()(replace(given, text=given.text.float(), image=given.image.float()))
+    torch.testing.assert_close(result.text, expected.text.float(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(result.image, expected.image.float(), rtol=0, atol=1e-5)
+
+
+def test_what_is_no_number_stays_none_in_bfloat16(state: JointState) -> None:
+    text = state.text.float()
+    text[:, 0, 0] = torch.nan
+    given = replace(state, text=text, image=state.image.float())
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        result = make_layer().float()(given)
+    assert result.text[:, 0].isnan().any(dim=-1).all()
 
 
 @pytest.mark.parametrize("masked", ["nothing", "words", "regions"])

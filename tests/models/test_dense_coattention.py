@@ -128,13 +128,23 @@ def test_more_padding_changes_nothing(make_encoder: MakeEncoder, batch: Batch) -
     torch.testing.assert_close(wide.image[:, :5][state.region_mask], state.image[state.region_mask], rtol=0, atol=1e-12)
 
 
-def test_paired_states_are_the_rows_of_all_pairs(make_encoder: MakeEncoder, batch: Batch) -> None:
+@pytest.mark.parametrize("asks_gradient", [True, False])
+@pytest.mark.parametrize("masked", ["nothing", "words", "regions", "both"])
+def test_paired_states_are_the_rows_of_all_pairs(
+    make_encoder: MakeEncoder, batch: Batch, asks_gradient: bool, masked: str
+) -> None:
     encoder = make_encoder()
+    if masked in ("nothing", "words"):
+        batch = replace(batch, region_mask=torch.ones_like(batch.region_mask))
+    if masked in ("nothing", "regions"):
+        batch = replace(batch, token_mask=torch.ones_like(batch.token_mask), tokens=batch.tokens.clamp_min(1))
     images = encoder.prepare_images(batch.regions, batch.region_mask, batch.boxes)
     sentences = encoder.prepare_sentences(batch.tokens, batch.token_mask)
     every_row = replace(batch, rows=torch.cartesian_prod(torch.arange(3), torch.arange(4)))
     for level in (1, 3):
-        paired, expected = encoder.pair_states(images, sentences, level=level), encoder(every_row, level=level)
+        with torch.set_grad_enabled(asks_gradient):
+            paired = encoder.pair_states(images, sentences, level=level)
+        expected = encoder(every_row, level=level)
         for name, tensor in vars(expected).items():
             torch.testing.assert_close(getattr(paired, name), tensor, rtol=0, atol=1e-12)
 

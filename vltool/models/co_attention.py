@@ -73,23 +73,6 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-def larger(first: Tensor, second: Tensor) -> Tensor:
-    """The element-wise maximum of two tensors of one type that broadcast, contiguous.
-
-    Without a gradient, bfloat16 on a CPU is compared as if it were float16: the bits of both are in the order of the
-    numbers, and processors turn float16 into float32 and back by themselves, which takes a quarter less. It holds for
-    numbers below 2^121, above which float16 has no numbers left.
-    """
-    if torch.is_grad_enabled():
-        return torch.maximum(first, second).contiguous()
-    result = first.new_empty(torch.broadcast_shapes(first.shape, second.shape))
-    if first.dtype == torch.bfloat16 and first.device.type == "cpu":
-        torch.maximum(first.view(torch.float16), second.view(torch.float16), out=result.view(torch.float16))
-    else:
-        torch.maximum(first, second, out=result)
-    return result
-
-
 def behind_slots(memory: Tensor, sequence: Tensor) -> Tensor:
     """The memory slots in front of every row of the sequence: (M, d) and (N, P, d) -> (N, M + P, d)."""
     if not memory.shape[0]:

@@ -6,8 +6,8 @@ projection of x, and y, the longer side, is not projected at all.
 Where bfloat16 products are fast, whatever else goes over the sequences takes as long as they do. So each product
 leaves a whole tensor, the sequence itself is added by its own product, and what is left is one pass: since
 x + ReLU(z) = max(x, x + z), the ReLU and the sum are a maximum; into new memory, as a pass that writes where it reads
-takes longer. What is not needed any more is given back at once: its memory is still in the caches. The letters are
-those of `co_attention_function`.
+takes longer. What is large is given back before more is asked for, as its memory is still in the caches. The letters
+are those of `co_attention_function`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vltool.models.co_attention import behind_slots, both_softmaxes, larger
+from vltool.models.co_attention import behind_slots, both_softmaxes
 from vltool.models.co_attention_function import PackedWeights
 from vltool.models.products import linear, linear_plus, product_into, reordered
 
 WIDTH_STEP = 32
-"""Products whose width is no multiple of it take a third longer."""
+"""Of a product's width: oneDNN's in bfloat16 take up to a third longer where it is no multiple of it."""
 
 
 class InferenceWeights(NamedTuple):
     """`PackedWeights` cut into whole matrices, with what the memory slots are projected to.
 
-    The scale of an affinity, 1 / sqrt(d / H), is in affinity_x; affinity_y goes by map. Behind affinity_x is what gives
-    each position of x its affinities to the slots of y, H * M more rows, and zeros up to a multiple of WIDTH_STEP; what
-    does so for y is behind own_y, M * H rows, and the slots have theirs among themselves. own_x and own_y hold the
-    identity where `holds_identity` says so.
+    The scale of an affinity, 1 / sqrt(d / H), is in affinity_x; affinity_y goes by map. Below affinity_x is what gives
+    each position of x its affinities to the slots of y, H * M rows; below own_y what gives each of y those to the slots
+    of x, M * H rows; both, and bias_y, with zeros up to a multiple of WIDTH_STEP. The slots have theirs among
+    themselves. own_x and own_y hold the identity where `holds_identity` says so.
     """
 
     affinity_x: Tensor  # (d + ..., d)
@@ -66,8 +66,8 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
     if holds_identity(own_x.dtype):
         identity = torch.eye(len(own_x), dtype=own_x.dtype, device=own_x.device)
         own_x, own_y = own_x + identity, own_y + identity
-    affinity_x = _above(affinity_x, (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1))
-    own_y = _above(own_y, (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1))
+    affinity_x = _with_rows_below(affinity_x, (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1))
+    own_y = _with_rows_below(own_y, (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1))
     num_rows_y = len(own_y)
     whole = (affinity_x, own_x, own_y, attended_x, attended_y)
     affinity_x, own_x, own_y, attended_x, attended_y = (
@@ -88,9 +88,11 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
     )
 
 
-def _above(weight: Tensor, more: Tensor) -> Tensor:
-    """More rows below a weight's own, and zeros up to a multiple of WIDTH_STEP below them."""
-    return torch.cat([weight, more, more.new_zeros(-len(more) % WIDTH_STEP, more.shape[1])])
+def _with_rows_below(weight: Tensor, more: Tensor) -> Tensor:
+    """More rows below a weight's own, if there are any, and zeros up to a multiple of WIDTH_STEP below them."""
+    if not len(more):
+        return weight
+    return torch.cat([weight, more, more.new_zeros(-(len(weight) + len(more)) % WIDTH_STEP, more.shape[1])])
 
 
 def holds_identity(dtype: torch.dtype) -> bool:
@@ -103,9 +105,13 @@ def holds_identity(dtype: torch.dtype) -> bool:
 
 def with_itself(sequence: Tensor, own: Tensor, bias: Tensor) -> Tensor:
     """The sequence plus its product with its own half of W, plus the bias; behind it what `own` has more rows for."""
+    width = sequence.shape[-1]
+    if holds_identity(sequence.dtype):
+        return linear(sequence, own, bias)
+    if len(bias) == width:
+        return linear_plus(sequence, own, bias, sequence)
     result = linear(sequence, own, bias)
-    if not holds_identity(sequence.dtype):
-        result[..., : sequence.shape[-1]] += sequence
+    result[..., :width] += sequence
     return result
 
 
@@ -122,8 +128,8 @@ def co_attend(
     row_bias = None if bias_x is None else bias_x[:, :, None, None]
     column_bias = None if bias_y is None else bias_y[:, None, None]
     fused_y = with_itself(y, weights.own_y, weights.bias_y)  # (N, Q, d + ...)
-    fused_y, to_slots = fused_y.tensor_split([y.shape[-1]], dim=-1)
-    over_y, over_x = both_softmaxes(affinity(x, y, to_slots, weights), row_bias, column_bias, row_dim=1)
+    fused_y, y_to_slots = fused_y.tensor_split([y.shape[-1]], dim=-1)
+    over_y, over_x = both_softmaxes(affinity(x, y, y_to_slots, weights), row_bias, column_bias, row_dim=1)
     mean_over_y = over_y.mean(dim=2)[:, num_slots:].to(x.dtype)  # (N, P, M + Q)
     mean_over_x = over_x.mean(dim=2)[..., num_slots:].transpose(1, 2)  # (N, Q, M + P)
     mean_over_x = mean_over_x.to(x.dtype, memory_format=torch.contiguous_format)
@@ -133,17 +139,17 @@ def co_attend(
     attended.baddbmm_(mean_over_y[..., num_slots:], y)
     fused_x = linear_plus(attended, weights.attended_x, None, with_itself(x, weights.own_x, weights.bias_x))
     del attended
-    next_x = larger(x, fused_x)
+    next_x = torch.maximum(x, fused_x)
     del fused_x
 
     values = behind_slots(weights.values_x, linear(x, weights.attended_y))  # (N, M + P, d)
     fused_y = fused_y.baddbmm_(mean_over_x, values)
     del values
-    return next_x, larger(y, fused_y)
+    return next_x, torch.maximum(y, fused_y)
 
 
 def affinity(x: Tensor, y: Tensor, y_to_slots: Tensor, weights: InferenceWeights) -> Tensor:
-    """(N, M + P, H, M + Q), scaled; at least float32."""
+    """(N, M + P, H, M + Q), scaled; at least float32. y_to_slots (N, Q, M * H + ...): what is below own_y gave."""
     (num_rows, length_x, width), length_y = x.shape, y.shape[1]
     num_maps, num_slots = len(weights.affinity_y), len(weights.memory_y)
     projected = linear(x.flatten(0, 1), weights.affinity_x)  # (N * P, d + ...)
@@ -159,11 +165,10 @@ def affinity(x: Tensor, y: Tensor, y_to_slots: Tensor, weights: InferenceWeights
         dtype=torch.promote_types(x.dtype, torch.float32),
         device=x.device,
     )
-    to_slots = projected[:, width : width + num_maps * num_slots]
+    x_to_slots = projected[:, width : width + num_maps * num_slots].view(num_rows, length_x, num_maps, num_slots)
+    y_to_slots = y_to_slots[..., : num_slots * num_maps].view(num_rows, length_y, num_slots, num_maps)
     result[:, num_slots:, :, num_slots:] = found.view(num_rows, length_x, num_maps, length_y)
-    result[:, num_slots:, :, :num_slots] = to_slots.view(num_rows, length_x, num_maps, num_slots)
-    result[:, :num_slots, :, num_slots:] = (
-        y_to_slots[..., : num_slots * num_maps].transpose(1, 2).unflatten(1, (-1, num_maps))
-    )
+    result[:, num_slots:, :, :num_slots] = x_to_slots
+    result[:, :num_slots, :, num_slots:] = y_to_slots.permute(0, 2, 3, 1)
     result[:, :num_slots, :, :num_slots] = weights.among_slots
     return result

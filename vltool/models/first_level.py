@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vltool.models.co_attention import behind_slots, bias_where_masked, both_softmaxes, larger
+from vltool.models.co_attention import behind_slots, bias_where_masked, both_softmaxes
 from vltool.models.co_attention_layer import DenseCoattentionLayer
 from vltool.models.encoder import PreparedSide
 from vltool.structures import JointState
@@ -79,8 +79,8 @@ def first_level_of_all_pairs(layer: DenseCoattentionLayer, images: PreparedSide,
     fused_regions = fused_regions.unflatten(1, (num_images, num_regions)).transpose(0, 1)  # (U, V, R, d)
 
     return JointState(
-        text=larger(text, fused_words.unflatten(1, text.shape[:2])).flatten(0, 1),
-        image=larger(image[:, None], fused_regions).flatten(0, 1),
+        text=torch.maximum(text, fused_words.unflatten(1, text.shape[:2])).flatten(0, 1),
+        image=_larger(image[:, None], fused_regions).flatten(0, 1),
         token_mask=sentences.mask.repeat(num_images, 1),
         region_mask=images.mask.repeat_interleave(len(sentences), dim=0),
     )
@@ -105,6 +105,13 @@ def _averaged_maps_of_all_pairs(
     region_bias = bias_where_masked(images.mask, slots)  # (U, M + R)
     over_regions, over_words = both_softmaxes(affinity, word_bias, region_bias, row_dim=2)
     return over_regions.mean(dim=0), over_words.mean(dim=0)
+
+
+def _larger(first: Tensor, second: Tensor) -> Tensor:
+    """The element-wise maximum of tensors that broadcast, in rows however theirs lie."""
+    if torch.is_grad_enabled():
+        return torch.maximum(first, second).contiguous()
+    return torch.maximum(first, second, out=first.new_empty(torch.broadcast_shapes(first.shape, second.shape)))
 
 
 def _own_and_fused(side: PreparedSide) -> tuple[Tensor, Tensor]:
