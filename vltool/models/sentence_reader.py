@@ -89,7 +89,7 @@ class TurnAround(torch.autograd.Function):
 def gather_positions(sequence: Tensor, positions: Tensor) -> Tensor:
     """(V, T, width) with each sentence's positions taken in the order of `positions` (V, T).
 
-    Whole rows are copied; `gather`, which looks up each number, takes three to five times as long on a CPU.
+    Whole rows are copied; `gather`, which looks up each number, takes two to five times as long on a CPU.
     """
     sentences = torch.arange(len(positions), device=positions.device)
     return sequence[sentences[:, None], positions]
