@@ -68,7 +68,7 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
         own_x, own_y = own_x + identity, own_y + identity
     affinity_x = _with_rows_below(affinity_x, (slots_y.transpose(0, 1) @ maps_x).flatten(0, 1))
     own_y = _with_rows_below(own_y, (slots_x.transpose(0, 1) @ maps_y).transpose(0, 1).flatten(0, 1))
-    num_rows_y = len(own_y)
+    bias_y = F.pad(packed.bias_y, (0, len(own_y) - len(packed.bias_y)))
     whole = (affinity_x, own_x, own_y, attended_x, attended_y)
     affinity_x, own_x, own_y, attended_x, attended_y = (
         reordered(weight) if reorder else weight.contiguous() for weight in whole
@@ -81,7 +81,7 @@ def for_inference(packed: PackedWeights, num_maps: int, *, reorder: bool = False
         attended_x,
         attended_y,
         packed.bias_x,
-        F.pad(packed.bias_y, (0, num_rows_y - len(packed.bias_y))),
+        bias_y,
         packed.memory_y,
         values_x,
         (slots_x.transpose(0, 1) @ slots_y.permute(1, 2, 0)).transpose(0, 1),
