@@ -181,8 +181,8 @@ def main() -> None:
         print(f"{name:30}{1e3 * taken.wall:9.2f}{ratios[0]:7.2f}{1e3 * taken.processor:14.2f}{ratios[1]:7.2f}")
     turns = zip(found["its products alone, bfloat16"], found["ours bfloat16"], strict=True)
     shares = sorted(products_alone.wall / ours.wall for products_alone, ours in turns)
-    print(f"bfloat16: {statistics.median(shares):.0%} of the machine's own product rate, round by round ", end="")
-    print(" ".join(f"{share:.0%}" for share in shares))
+    print(f"bfloat16: {statistics.median(shares):.1%} of the machine's own product rate, round by round ", end="")
+    print(" ".join(f"{share:.1%}" for share in shares))
     again = NUM_EXACT * (1 / 1000 + 1 / 5000) * best["ours float32"].wall / best["ours bfloat16"].wall
     print(f"scoring the best {NUM_EXACT} again in float32 adds {again:.0%} to 1,000 x 5,000 pairs")
     exact, rough, plain = scoring.corner("float32"), scoring.corner("bfloat16"), scoring.usual()

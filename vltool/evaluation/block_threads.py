@@ -34,7 +34,8 @@ def for_each_block(
 
     On a processor as many blocks are worked on at once as torch has threads, up to MOST_AT_ONCE, and the threads that
     are left help with their operations; elsewhere, and where the blocks are few, one. The first is worked on alone, so
-    that what is kept from block to block is there for all. An error ends the others too.
+    that what is kept from block to block is there for all; by as few threads as the others, as its numbers would differ
+    from theirs in the last bit. An error ends the others too.
     """
     num_threads = torch.get_num_threads()
     at_once = min(num_threads, MOST_AT_ONCE) if device.type == "cpu" else 1
