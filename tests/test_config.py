@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from vltool.config import RunConfig, dump, from_dict, load
+from vltool.config import RunConfig, dump, from_dict, load, moved_to
 from vltool.errors import ConfigError
 
 SMALL: dict[str, Any] = {
@@ -185,3 +185,12 @@ def test_a_world_without_the_twelve_datasets_is_written_down_as_before() -> None
     assert "twelve" not in dump(plain)["world"]
     twelve = from_dict({**SMALL, "world": {"out": "{out}/w", "twelve": True}})
     assert dump(twelve)["world"]["twelve"] is True
+
+
+def test_a_configuration_follows_its_folder(tmp_path: Path) -> None:
+    raw = dump(from_dict({**SMALL, "name": "runs/small/x"}))
+    found = from_dict({**moved_to(tmp_path, raw), "name": "small"})
+    assert found.out_dir == tmp_path and found.features.store == str(tmp_path / "features.lmdb")
+    assert found.training.plan == str(tmp_path / "plan.json")
+    assert found.tasks["vqa"].train[0].files == {"questions": "somewhere/q.json"}
+    assert moved_to(Path("runs/other/../small"), raw) == raw

@@ -237,6 +237,26 @@ def _fill(value: Any, names: dict[str, Any]) -> Any:
     return value
 
 
+def moved_to(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that a run left beside its results, as of a run in `folder`: `out`, and the paths below it.
+
+    A run may have been copied or renamed, and a relative `out` is another folder seen from elsewhere.
+    """
+    out = raw.get("out")
+    if not isinstance(out, str) or Path(out).resolve() == folder.resolve():
+        return raw
+    before = out.rstrip("/") + "/"
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(before):
+            return str(folder / value.removeprefix(before))
+        if isinstance(value, dict):
+            return {key: placed(item) for key, item in value.items()}
+        return [placed(item) for item in value] if isinstance(value, list) else value
+
+    return {**placed(raw), "out": str(folder)}
+
+
 def _validate(raw: dict[str, Any], where: str) -> RunConfig:
     try:
         return TypeAdapter(RunConfig).validate_python(raw)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,24 +40,17 @@ def run_pipeline(
     """Run the configuration's stages (or the named ones) in order. Raises the first stage's error."""
     results: dict[str, StageResult] = {}
     check_run(config)
-    key = ""
-    for name in config.stages:
-        stage = STAGES[name]
-        key = stage_key(key, config, stage.reads(config))
-        if stages is None or name in set(stages):
-            results[name] = _run_stage(name, stage.run, key, config, listener)
+    wanted = set(config.stages if stages is None else stages)
+    for name, key in _keys(config):
+        if name in wanted and name in config.stages:
+            results[name] = _run_stage(name, STAGES[name].run, key, config, listener)
             write_config(config)  # beside results that are there, never beside those of another configuration
     return results
 
 
 def run_stage(config: RunConfig, listener: Listener, name: str) -> StageResult:
     """One stage of a run alone, skipped when it is up to date; the stages before it are taken to be done."""
-    order = config.stages if name in config.stages else [stage for stage in STAGES if _belongs(stage, config)]
-    key = ""
-    for stage in order:
-        key = stage_key(key, config, STAGES[stage].reads(config))
-        if stage == name:
-            break
+    key = next(key for stage, key in _keys(config, name) if stage == name)
     result = _run_stage(name, STAGES[name].run, key, config, listener)
     write_config(config)
     return result
@@ -66,9 +59,9 @@ def run_stage(config: RunConfig, listener: Listener, name: str) -> StageResult:
 def finished_stages(config: RunConfig) -> list[str]:
     """The stages that a run would skip: up to date, as are all before them."""
     found: list[str] = []
-    key = ""
-    for name in config.stages:
-        key = stage_key(key, config, STAGES[name].reads(config))
+    for name, key in _keys(config):
+        if name not in config.stages:
+            continue
         if not _is_finished(_read_marker(_marker(config, name)), key):
             break
         found.append(name)
@@ -86,8 +79,21 @@ def forget_stage(config: RunConfig, name: str) -> None:
     _marker(config, name).unlink(missing_ok=True)
 
 
-def _belongs(stage: str, config: RunConfig) -> bool:
-    return {"world": config.world is not None, "extract-features": bool(config.features.extract)}.get(stage, True)
+READ_BY_ALL = ("embed-text", "search-layers", "train-joint")
+"""Stages that read what later ones do too: the tasks' files, the feature store, the plan. It counts, run or not."""
+
+
+def _keys(config: RunConfig, *more: str) -> Iterator[tuple[str, str]]:
+    """The stages of a run and `more`, each with its key; taken when the stages before it are done."""
+    own = {*config.stages, *more}
+    key = ""
+    for name, stage in STAGES.items():
+        if name in own or name in READ_BY_ALL:
+            key = stage_key(key, config, stage.reads(config))
+            yield name, key
+        own.discard(name)
+        if not own:
+            return
 
 
 def _marker(config: RunConfig, name: str) -> Path:

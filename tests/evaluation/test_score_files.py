@@ -53,6 +53,16 @@ def test_grounding_scores_the_phrases_of_the_pictures_that_are_mentioned(entitie
     assert unasked["unanswered"] == 1 and unasked["recall@10"] == 0.0
 
 
+def test_a_listed_picture_without_predictions_is_not_found(entities: Path) -> None:
+    listed = written(entities / "test.txt", "7\n8\n")
+    first = written(entities / "p.json", [prediction(boxes=[BOX])])
+    found = score_grounding(first, entities=entities, ids=listed).scores
+    assert (found["recall@1"], found["phrases"], found["images"], found["unanswered"]) == (50.0, 2, 2, 1)
+    assert score_grounding(first, entities=entities).scores["images"] == 1
+    with pytest.raises(DataError, match=r"image 7 is answered, but .*other.txt does not list it\. Give"):
+        score_grounding(first, entities=entities, ids=written(entities / "other.txt", "8\n"))
+
+
 def test_unrelated_captions_are_not_asked(entities: Path) -> None:
     listed = written(entities / "UNRELATED_CAPTIONS", "8 1\n")
     both = written(entities / "p.json", [prediction(), prediction(image_id="8")])
@@ -65,7 +75,7 @@ def test_unrelated_captions_are_not_asked(entities: Path) -> None:
         ("[", "p.json: not JSON"),
         ("[" * 100_000, "p.json: not usable JSON: nested too deeply"),
         ({}, "p.json: expected a list of"),
-        ([], "p.json: expected a list of"),
+        ([], 'p.json: expected a list of {"image_id", "sentence", "phrase", "boxes"}, found an empty one'),
         ([7], "p.json: predictions[0]: expected an object of fields, found 7"),
         ([prediction(image_id=None)], "p.json: predictions[0].image_id: expected text"),
         ([prediction(image_id=-7)], "p.json: predictions[0].image_id: expected a whole number"),
@@ -82,7 +92,7 @@ def test_unrelated_captions_are_not_asked(entities: Path) -> None:
         ([prediction(boxes=[[9, 9, 1, 1]])], "p.json: predictions[0].boxes[0]: expected four finite numbers"),
         ([prediction(boxes=[[10**400, 1, 2, 3]])], "p.json: predictions[0].boxes[0]: expected four finite numbers"),
         ([prediction(), prediction()], "p.json: predictions[1]: answers image 7, sentence 0, phrase 0 again"),
-        ([prediction(image_id="9")], "p.json: image 9, sentence 0 has no phrase 0"),
+        ([prediction(image_id="9")], "p.json: image 9 is answered, but"),
         ([prediction(phrase=5)], "p.json: image 7, sentence 0 has no phrase 5"),
     ],
 )

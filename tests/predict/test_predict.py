@@ -187,6 +187,21 @@ def test_the_command_answers_ranks_grounds_and_draws(checkpoint: Path, photo: Pa
     assert strange.returncode == 0 and "read as one unknown word: zymurgy" in strange.stderr
 
 
+def test_pictures_that_cannot_be_read_are_left_out_of_the_ranking(
+    checkpoint: Path, photo: Path, tmp_path: Path
+) -> None:
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_text("no picture")
+    alone = run_vltool("predict", checkpoint, "--pictures", tmp_path, "--text", "a red circle")
+    says(alone, "c.png: not an image")
+    (tmp_path / "b.jpg").write_bytes(photo.read_bytes())
+    result = run_vltool("predict", checkpoint, "--pictures", tmp_path, "--text", "a red circle", "--json")
+    assert result.returncode == 3 and "2 pictures are not in the ranking" in result.stderr
+    found = json.loads(result.stdout)
+    assert [item["name"] for item in found["pictures_of_caption"][0]["ranked"]] == [str(tmp_path / "b.jpg")]
+    assert [Path(failure["path"]).name for failure in found["failures"]] == ["a.png", "c.png"]
+
+
 def test_the_examples_of_the_documentation_run(
     checkpoint: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,3 +74,18 @@ def test_the_command_prints_the_differences(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["report", *folders, "--bootstrap", "50"]).stdout
     assert "+30.00" in shown and "grounding: no interval, by hand has no scores of single items" in shown
     assert "differences" not in json.loads(CliRunner().invoke(app, ["report", folders[0], "--json"]).stdout)
+
+
+def test_a_copied_run_is_reported_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = run_with_items(Path("a"), [0.3] * 9)
+    run_with_items(Path("b"), [0.6] * 9)
+    for name in "ab":
+        write(Path(name) / "config.json", dump(files.config))
+    result = CliRunner().invoke(app, ["report", "a", "b", "--bootstrap", "50", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["differences"][0]["tasks"]["vqa"]["accuracy"]["difference"] == pytest.approx(30)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert CliRunner().invoke(app, ["report", "../b", "--bootstrap", "0"]).stdout == "../b/report.html\n"
+    assert (tmp_path / "b" / "report.html").exists() and not list(Path().iterdir())

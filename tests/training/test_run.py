@@ -151,6 +151,29 @@ def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
         checkpoint.load(folder).load_model(torch.nn.Linear(1, 1))
 
 
+def test_weights_that_do_not_fit_or_are_no_numbers_are_named(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+    facts = {"config": {}, "plan": [], "trained_ids": {}, "cycle": 1, "num_updates": 1}
+    checkpoint.save(tmp_path / "c", model, facts, optimizer=None)
+    saved = checkpoint.Checkpoint(tmp_path / "c", facts)
+    saved.load_model(model)
+    for other, message in (
+        (
+            torch.nn.Linear(3, 1),
+            r"'weight' is \(1, 2\), the model expects \(1, 3\)\. Its model.safetensors and run.json",
+        ),
+        (torch.nn.Linear(2, 1, bias=False), "holds 'bias' and 0 more that the model has not. Its model.safetensors"),
+        (torch.nn.BatchNorm1d(2), "no parameter|'weight' is"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            saved.load_model(other)
+    for value in (float("nan"), float("inf")):
+        torch.nn.init.constant_(model.bias, value)
+        checkpoint.save(tmp_path / "c", model, facts, optimizer=None)
+        with pytest.raises(CheckpointError, match="c: 'bias' holds what is no finite number: the training diverged"):
+            saved.load_model(torch.nn.Linear(2, 1))
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of which three of five cycles are trained."""

@@ -57,6 +57,11 @@ def command(
         print_json(found)
     else:
         print_lines(*told(found))
+    if failures := found.get("failures"):
+        for failure in failures:
+            typer.echo(f"vltool: left out: {failure['error']}", err=True)
+        typer.echo(f"vltool: {len(failures)} pictures are not in the ranking", err=True)
+        raise typer.Exit(3)
 
 
 def told(found: dict[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ def command(
 
     Test scores have bootstrap intervals; of several runs, the differences from the first one have paired ones.
     """
-    from vltool.config import from_dict
+    from vltool.config import from_dict, moved_to
     from vltool.json_files import read_json
     from vltool.report.differences import differences_from_first
     from vltool.report.page import write_report
@@ -42,7 +42,7 @@ def command(
             if not isinstance(raw, dict):
                 raise ConfigError(f"{path}: not the configuration of a run. Run the stage that made it again")
             raw.pop("provenance", None)
-            configs.append(from_dict(raw, where=str(path)))
+            configs.append(from_dict(moved_to(run, raw), where=str(path)))
         several = len(configs) > 1 and bootstrap > 0
         files = [read_run(config) for config in configs] if several else []
         found = differences_from_first(files, draws=bootstrap, seed=seed, say=console.say) if several else []

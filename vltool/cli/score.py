@@ -83,6 +83,10 @@ def retrieval_command(
 def grounding_command(
     predictions: Annotated[Path, typer.Option(help='JSON list of "image_id", "sentence", "phrase", "boxes".')],
     entities: Annotated[Path, typer.Option(help="Folder with Annotations and Sentences.")],
+    ids: Annotated[
+        Path | None,
+        typer.Option(help="The pictures that were asked about, a list (default: those answered)."),
+    ] = None,
     protocol: Annotated[Literal["any", "merged"], typer.Option(help="Which boxes count.")] = "any",
     unrelated: Annotated[
         Path | None, typer.Option(help="Entities' UNRELATED_CAPTIONS: captions that are not asked.")
@@ -94,7 +98,7 @@ def grounding_command(
     """Recall@1, 5, 10 of phrases, their upper bound, and each phrase type."""
     from vltool.evaluation.score_files import score_grounding
 
-    found = score_grounding(predictions, entities=entities, protocol=protocol, unrelated=unrelated)
+    found = score_grounding(predictions, entities=entities, ids=ids, protocol=protocol, unrelated=unrelated)
     flat = _intervals(found, bootstrap, seed)
     if json:
         return _print_json(found, flat, bootstrap, seed)
@@ -106,8 +110,8 @@ def grounding_command(
         first = _shown(row["recall@1"]) + (f" ({_interval(flat, name)})" if flat else "")
         rows.append([kind, first, *(_shown(row[other]) for other in names[1:])])
     title = (
-        f"grounding, {protocol} boxes, IoU ≥ 0.5, regions of the predictions"
-        + ", recall@1 with 95 % interval" * bool(flat)
+        f"grounding, {protocol} boxes, IoU ≥ 0.5, regions of the predictions, {found.scores['images']:,} pictures, "
+        f"{found.scores['unanswered']:,} phrases unanswered" + ", recall@1 with 95 % interval" * bool(flat)
     )
     print_table(title, ["type", *names], rows)
 

@@ -132,25 +132,40 @@ def _gold_rows(path: Path, *, num_images: int) -> np.ndarray:
 
 
 def score_grounding(
-    predictions: Path, *, entities: Path, protocol: BoxProtocol = "any", unrelated: Path | None = None
+    predictions: Path,
+    *,
+    entities: Path,
+    ids: Path | None = None,
+    protocol: BoxProtocol = "any",
+    unrelated: Path | None = None,
 ) -> FileScores:
-    """Recall@K of ranked boxes for the phrases of the pictures that the file mentions. Raises DataError.
+    """Recall@K of ranked boxes for the phrases of the listed pictures, else of those that the file mentions.
+
+    Raises DataError, also for a prediction about a picture that the list has not.
 
     predictions: [{"image_id", "sentence", "phrase", "boxes": [[x1, y1, x2, y2], …ranked]}]. entities: a folder or
-    archive with Annotations and Sentences. A phrase with boxes but without a prediction counts as not found
-    (`unanswered`). unrelated: the dataset's list of captions that do not belong to their picture; they are not asked.
+    archive with Annotations and Sentences. ids: a list of pictures. A phrase with boxes but without a prediction counts
+    as not found (`unanswered`). unrelated: the dataset's list of captions that do not belong to their picture; they are
+    not asked.
     """
     ranked = _read_rankings(predictions)
     files = {"annotations": entities / "Annotations", "sentences": entities / "Sentences"}
     if unrelated is not None:
         files["unrelated"] = unrelated
-    wanted = {image for image, _, _ in ranked}
+    if ids is not None:
+        files["ids"] = ids
+    mentioned = {image for image, _, _ in ranked}
+    captions = flickr30k_entities.read(files=files, only=None if ids is not None else mentioned)
+    images = {caption.image_id.partition(":")[2] for caption in captions}
     known = {
         (caption.image_id.partition(":")[2], caption.sentence_index, number): (caption, phrase)
-        for caption in flickr30k_entities.read(files=files, only=wanted)
+        for caption in captions
         for number, phrase in enumerate(caption.phrases)
     }
     for key in ranked:
+        if key[0] not in images:
+            lacking = f"{entities / 'Annotations'} has no {key[0]}.xml" if ids is None else f"{ids} does not list it"
+            raise DataError(f"{predictions}: image {key[0]} is answered, but {lacking}. Give the files of one split")
         if key not in known:
             raise DataError(f"{predictions}: image {key[0]}, sentence {key[1]} has no phrase {key[2]} in {entities}")
     asked = {key: phrase for key, (caption, phrase) in known.items() if phrase.boxes and not caption.is_unrelated}
@@ -161,13 +176,17 @@ def score_grounding(
         protocol=protocol,
     )
     unanswered = len(asked) - len(set(ranked) & set(asked))
-    return FileScores({**grounding_table(items), "protocol": protocol, "unanswered": unanswered}, items)
+    facts = {"protocol": protocol, "images": len({image for image, _, _ in asked}), "unanswered": unanswered}
+    return FileScores({**grounding_table(items), **facts}, items)
 
 
 def _read_rankings(path: Path) -> dict[tuple[str, int, int], np.ndarray]:
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        raise DataError(f'{path}: expected a list of {{"image_id", "sentence", "phrase", "boxes"}}')
+        content_shown = "an empty one" if content == [] else checks.shown(content)
+        raise DataError(
+            f'{path}: expected a list of {{"image_id", "sentence", "phrase", "boxes"}}, found {content_shown}'
+        )
     found: dict[tuple[str, int, int], np.ndarray] = {}
     for index, value in enumerate(content):
         place = Place(path, "predictions", index)

@@ -75,7 +75,8 @@ def respond(
 ) -> dict[str, Any]:
     """{"answers": […], "phrases": […], "captions_of_picture": […], "pictures_of_caption": […]}, as asked.
 
-    panels: is given a panel for what a figure can show.
+    Beside a ranking of pictures {"failures": [{"path", "error"}]} where some cannot be described; the others are
+    ranked. Raises DataError where none can. panels: is given a panel for what a figure can show.
     """
     found: dict[str, Any] = {}
     if request.question:
@@ -111,10 +112,18 @@ def _ranked(
 
     images = find_local_images([path for path in (request.image or request.pictures,) if path is not None])
     captions = read_captions(request.captions) if request.captions else [request.text]
+    failures: list[dict[str, str]] = []
     for done, image in enumerate(images):
-        model.pictures.add(image)
+        try:
+            model.pictures.add(image)
+        except DataError as error:
+            if len(failures) + 1 == len(images):
+                raise
+            failures.append({"path": str(image), "error": str(error)})
         if progress is not None:
             progress("describing pictures", done + 1, len(images))
+    left_out = {failure["path"] for failure in failures}
+    images = [image for image in images if str(image) not in left_out]
     scores = model.match(images, captions)  # (pictures, captions)
     names = [str(image) for image in images]
     if panels is not None:
@@ -122,7 +131,7 @@ def _ranked(
 
         best, caption = np.unravel_index(int(scores.argmax()), scores.shape)
         panels.append(matching_panel(model, images[best], captions[caption], float(scores[best, caption])))
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"failures": failures} if failures else {}
     if len(captions) > 1 or request.image:
         found["captions_of_picture"] = [
             {"picture": name, "ranked": ranked(captions, scores[row], request.top)} for row, name in enumerate(names)

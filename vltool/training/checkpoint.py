@@ -28,6 +28,7 @@ from vltool.training.saved_run import check_saved_run
 FORMAT = 1
 _FILES = ("model.safetensors", "run.json")
 _FACTS = ("config", "plan", "trained_ids", "cycle", "num_updates")
+AS_TRAINED = "Its model.safetensors and run.json must be of one training, and the encoder's options as they were then"
 OTHER = "Take another checkpoint. A training goes on without a damaged one: remove that folder"
 
 
@@ -61,19 +62,27 @@ class Checkpoint:
         return _read_tensors(self.path / "model.safetensors")
 
     def load_model(self, model: nn.Module) -> None:
-        """Put the saved parameters into `model`. Raises CheckpointError naming what does not fit."""
+        """Put the saved parameters into `model`. Raises CheckpointError naming what does not fit or is no number."""
         saved = self.tensors()
         expected = model.state_dict()
         for name, tensor in expected.items():
             if name not in saved:
-                raise CheckpointError(f"{self.path}: no parameter {name!r}, which the model has")
+                raise CheckpointError(f"{self.path}: no parameter {name!r}, which the model has. {AS_TRAINED}")
             if saved[name].shape != tensor.shape:
                 raise CheckpointError(
-                    f"{self.path}: {name!r} is {tuple(saved[name].shape)}, the model expects {tuple(tensor.shape)}"
+                    f"{self.path}: {name!r} is {tuple(saved[name].shape)}, the model expects {tuple(tensor.shape)}. "
+                    f"{AS_TRAINED}"
+                )
+            if not bool(torch.isfinite(saved[name]).all()):
+                raise CheckpointError(
+                    f"{self.path}: {name!r} holds what is no finite number: the training diverged, or the file is "
+                    "damaged. Take another checkpoint, or train again with a lower learning rate"
                 )
         extra = sorted(set(saved) - set(expected))
         if extra:
-            raise CheckpointError(f"{self.path}: holds {extra[0]!r} and {len(extra) - 1} more that the model has not")
+            raise CheckpointError(
+                f"{self.path}: holds {extra[0]!r} and {len(extra) - 1} more that the model has not. {AS_TRAINED}"
+            )
         model.load_state_dict(saved)
 
     def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
