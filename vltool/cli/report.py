@@ -31,6 +31,7 @@ def command(
     from vltool.report.differences import differences_from_first
     from vltool.report.page import write_report
     from vltool.report.run_files import read_run
+    from vltool.report.run_records import AGAIN
 
     configs = []
     with Console() as console:
@@ -38,9 +39,9 @@ def command(
             path = run / "config.json"
             if not path.exists():
                 raise ConfigError(f"{run}: no run there (config.json is missing). Name the `out` folder of a run")
-            raw = read_json(path)
+            raw = read_json(path, next_step=AGAIN)
             if not isinstance(raw, dict):
-                raise ConfigError(f"{path}: not the configuration of a run. Run the stage that made it again")
+                raise ConfigError(f"{path}: not the configuration of a run. {AGAIN}")
             raw.pop("provenance", None)
             configs.append(from_dict(moved_to(run, raw), where=str(path)))
         several = len(configs) > 1 and bootstrap > 0
