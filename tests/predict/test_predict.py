@@ -117,6 +117,25 @@ def test_what_cannot_be_asked_says_why(model: Predictor, photo: Path, tmp_path: 
         partial.answer(photo, "what ?")
 
 
+def test_what_is_given_in_the_wrong_kind_says_what_to_give(model: Predictor, photo: Path) -> None:
+    for top in (0, -1, 1.5, True, "3", None):
+        with pytest.raises(DataError, match=r"top=.*: expected how many answers are wanted, a whole number from 1"):
+            model.answer(photo, "what ?", top=top)  # type: ignore[arg-type]
+    for text in (5, None, ["what ?"]):
+        for ask in (model.answer, model.ground, lambda image, text: model.match([image], [text])):
+            with pytest.raises(DataError, match="expected words, as text"):
+                ask(photo, text)  # type: ignore[operator]
+    image = np.full((60, 90, 3), 200, np.uint8)
+    for images, captions, name in ((str(photo), ["a"], "images"), (image, ["a"], "images"), ([photo], "a", "captions")):
+        with pytest.raises(DataError, match=f"match: {name} is a list, also of a single one"):
+            model.match(images, captions)  # type: ignore[arg-type]
+    for picture in (None, 5, image[0], image.astype(np.float32), image[:0], image[:, :, :1]):
+        with pytest.raises(DataError, match=r"\(H, W, 3\) uint8 RGB"):
+            model.answer(picture, "what ?")  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="None: expected the folder of a checkpoint"):
+        vltool.load(None)
+
+
 def test_words_of_no_training_text_are_known(model: Predictor) -> None:
     assert model.unknown_words("is [the circle] zymurgy or a Zymurgy qwop ?") == ["zymurgy", "qwop"]
     assert model.unknown_words("is the circle red ?") == []

@@ -129,9 +129,31 @@ def test_validation_scores_of_trained_pictures_are_marked_in_the_log(tmp_path: P
     assert "contaminated" not in scored["grounding"] and "contaminated" not in scored["caption_retrieval"]
 
 
+def test_what_is_no_checkpoint_says_what_is_there(tmp_path: Path) -> None:
+    def refused(path: object, *, resuming: bool = False) -> str:
+        with pytest.raises(CheckpointError) as caught:
+            checkpoint.load(path, resuming=resuming)  # type: ignore[arg-type]
+        return str(caught.value)
+
+    assert "not a checkpoint" in refused(tmp_path) and "nor is there one below it" in refused(tmp_path)
+    assert refused(tmp_path / "none").startswith(f"{tmp_path / 'none'}: no such folder. ")
+    for strange in (None, "", 5):
+        assert refused(strange).startswith(f"{strange!r}: expected the folder of a checkpoint")
+    for name in ("search/vqa/trial/checkpoint", "training/vqa/checkpoint", "training/joint/checkpoint"):
+        (tmp_path / name).mkdir(parents=True)
+        for file in ("run.json", "model.safetensors"):
+            (tmp_path / name / file).touch()
+    below = [tmp_path / f"{name}/checkpoint" for name in ("training/joint", "search/vqa/trial", "training/vqa")]
+    assert f"Name one of those below it: {', '.join(map(str, below))}" in refused(tmp_path)
+    assert refused(below[0] / "run.json").startswith(f"{below[0] / 'run.json'}: a file; ")
+    (below[0] / "model.safetensors").unlink()
+    assert refused(below[0]).endswith("(model.safetensors not there). Take another checkpoint")
+    assert refused(below[0], resuming=True).endswith("(model.safetensors not there). " + checkpoint.GO_ON)
+    (below[1] / "run.json").write_text("{")
+    assert "remove" not in refused(below[1]) and refused(below[1], resuming=True).endswith(checkpoint.GO_ON)
+
+
 def test_damaged_checkpoints_say_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="not a checkpoint"):
-        checkpoint.load(tmp_path)
     train(inputs(tmp_path), PLAN, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoint"
     run = json.loads((folder / "run.json").read_text())

@@ -29,10 +29,11 @@ from vltool.cli import (
     train_joint,
     world,
 )
+from vltool.cli.commands import App
 from vltool.engines.processes import leave, refuse_group
 from vltool.errors import Interrupted, VltoolError
 
-app = typer.Typer(
+app = App(
     name="vltool",
     help="Learn vision and language together over region features, and evaluate it honestly.",
     no_args_is_help=True,

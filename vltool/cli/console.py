@@ -21,7 +21,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False):
         self.quiet = quiet
-        self.rich = RichConsole(stderr=True, highlight=False)
+        self.rich = RichConsole(stderr=True, highlight=False, markup=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._live: Live | None = None
@@ -117,7 +117,7 @@ def print_lines(*lines: str) -> None:
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table on stdout; the first column is text, the others are right-aligned."""
-    RichConsole(file=sys.stdout, highlight=False).print(_table(title, columns, rows))
+    RichConsole(file=sys.stdout, highlight=False, markup=False, emoji=False).print(_table(title, columns, rows))
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]], *, min_width: int = 0) -> Table:

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from vltool.cli.commands import App, file_of
 from vltool.cli.console import Console, print_json, print_lines, print_table
 from vltool.cli.options import Config, Json, Set
 
-app = typer.Typer(help="Look at, check and convert stores of region features.", no_args_is_help=True)
+app = App(help="Look at, check and convert stores of region features.", no_args_is_help=True)
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
 Format = Annotated[
     Literal[
@@ -45,7 +46,9 @@ def info_command(store: Store, json: Json = False) -> None:
 def show_command(
     store: Store,
     image_id: Annotated[str, typer.Argument(metavar="ID", help="Canonical image id, as in coco:391895.")],
-    npz: Annotated[Path | None, typer.Option(help="Write the arrays to this file.")] = None,
+    npz: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=file_of("--npz"), help="Write the arrays to this file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """One image's regions: boxes, classes and attributes; --npz writes every array."""
@@ -81,7 +84,9 @@ def verify_command(store: Store, json: Json = False) -> None:
 @app.command("boxes")
 def boxes_command(
     config: Config,
-    out: Annotated[Path, typer.Option(metavar="FILE.json", help="{image_id: [[x1, y1, x2, y2], …]}.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.json", parser=file_of("--out"), help="{image_id: [[x1, y1, x2, y2], …]}.")
+    ],
     overrides: Set = None,
     json: Json = False,
 ) -> None:

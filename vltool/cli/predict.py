@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vltool.cli.commands import file_of
 from vltool.cli.console import Console, print_json, print_lines
 from vltool.cli.options import Json
 
@@ -28,7 +29,8 @@ def command(
     parser: Annotated[str, typer.Option(metavar="MODEL", help="A spaCy model that finds phrases by itself.")] = "",
     top: Annotated[int, typer.Option(min=1, help="How many answers, captions or pictures are shown.")] = 5,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw what was looked at: .png, .jpg, .pdf.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=file_of("--figure"), help="Draw what was looked at: .png, .jpg, .pdf."),
     ] = None,
     config_file: Annotated[Path | None, typer.Option(help="The detector's YAML, where the run's has moved.")] = None,
     weights: Annotated[Path | None, typer.Option(help="The detector's checkpoint.")] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vltool.cli.commands import file_of
 from vltool.cli.console import Console, print_json, print_lines, print_table
 from vltool.cli.options import Bootstrap, Json, Seed
 from vltool.errors import ConfigError
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs (their `out`).")],
-    out: Annotated[Path | None, typer.Option(help="The page (default: report.html in the first run's folder).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=file_of("--out"), help="The page (default: report.html in the first run's folder)."
+        ),
+    ] = None,
     bootstrap: Bootstrap = 1000,
     seed: Seed = 0,
     json: Json = False,

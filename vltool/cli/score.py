@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vltool.cli.commands import App, file_of
 from vltool.cli.console import print_json, print_table
 from vltool.cli.options import Bootstrap, Json, Seed
 
 if TYPE_CHECKING:
     from vltool.evaluation.score_files import FileScores
 
-app = typer.Typer(help="Score a predictions file by the official rules; needs no model.", no_args_is_help=True)
+app = App(help="Score a predictions file by the official rules; needs no model.", no_args_is_help=True)
 Flat = dict[str, list[float]]
 
 
@@ -22,7 +23,12 @@ def vqa_command(
     questions: Annotated[Path, typer.Option(help="The official questions file.")],
     annotations: Annotated[Path, typer.Option(help="The official annotations file.")],
     results: Annotated[Path, typer.Option(help='JSON list of "question_id" and "answer", every question once.')],
-    per_question: Annotated[Path | None, typer.Option(help="Write the accuracy of every question here.")] = None,
+    per_question: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=file_of("--per-question"), help="Write the accuracy of every question here."
+        ),
+    ] = None,
     bootstrap: Bootstrap = 0,
     seed: Seed = 0,
     json: Json = False,

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from vltool.cli.commands import App, file_of
 from vltool.cli.console import Console, print_json, print_lines, print_table
 from vltool.cli.options import Config, Json, Set
 
-app = typer.Typer(help="Make contamination-safe splits and prove them.", no_args_is_help=True)
+app = App(help="Make contamination-safe splits and prove them.", no_args_is_help=True)
 
 
 @app.command("build")
@@ -71,7 +72,11 @@ def audit_command(
     ] = None,
     exclude_to: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Add the trained pictures of near-duplicates to this list (splits.exclude)."),
+        typer.Option(
+            metavar="FILE",
+            parser=file_of("--exclude-to"),
+            help="Add the trained pictures of near-duplicates to this list (splits.exclude).",
+        ),
     ] = None,
     overrides: Set = None,
     json: Json = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 
 from vltool.errors import DataError
 from vltool.features.folder import expanded
-from vltool.features.formats.format import put_in_place
 from vltool.features.store import RegionStore
+from vltool.json_files import whole_file
 
 
 def describe(path: str | Path, image_id: str) -> dict[str, Any]:
@@ -65,11 +64,8 @@ def save_npz(path: str | Path, image_id: str, out: str | Path) -> None:
     arrays = {name: getattr(regions, name) for name in names}
     arrays = {name: np.zeros(0, np.float32) if array is None else array for name, array in arrays.items()}
     out = expanded(out)
-    unfinished = out.with_name(f"{out.name}.{os.getpid()}.tmp")
     try:
-        with unfinished.open("wb") as file:
+        with whole_file(out) as file:
             np.savez(file, **arrays, height=np.int64(regions.height), width=np.int64(regions.width))
-        put_in_place(unfinished, out)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise DataError(f"{out}: cannot be written: {error.strerror}. Check the path and that there is room") from error

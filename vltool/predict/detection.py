@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,12 @@ class DescribedPictures:
         """The id of a picture: an image file, or (H, W, 3) uint8 RGB. Raises DataError where it cannot be read."""
         if isinstance(image, np.ndarray):
             image_id, pixels = ImageId(f"array:{len(self.pixels)}"), image
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise DataError(f"a picture as an array is (H, W, 3) uint8 RGB; this is {image.shape} {image.dtype}")
+        elif not isinstance(image, str | os.PathLike):
+            raise DataError(
+                f"{type(image).__name__}: no picture. Give the path of an image file, or an array (H, W, 3) uint8 RGB"
+            )
         else:
             image_id = ImageId(f"file:{Path(image)}")
             if image_id in self._described:

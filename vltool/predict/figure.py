@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 
+from vltool.json_files import whole_file
 from vltool.predict.predictor import Answer, GroundedPhrase, Image, Predictor, grounding_example, marked_sentence
 from vltool.report.attention import Looker, Mark, Panel
 from vltool.report.pictures import draw_panel, mark_colour
@@ -89,9 +90,8 @@ def save_figure(path: str | Path, panels: Sequence[Panel], predictor: Predictor)
         words.set_xlim(0, 1)
         words.set_ylim(rows + 1, 0)
         _write(words, panel)
-    draft = path.with_name(f".{path.stem}.writing{path.suffix}")
-    figure.savefig(draft)
-    draft.replace(path)
+    with whole_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower())
 
 
 def wrapped(panel: Panel) -> list[list[int]]:

@@ -79,7 +79,12 @@ class Predictor:
             task.learn_words(words)
 
     def answer(self, image: Image, question: str, *, top: int = 5) -> list[Answer]:
-        """The `top` answers to a question about a picture, best first. Raises DataError, or ConfigError without VQA."""
+        """The `top` answers to a question about a picture, best first. Raises DataError, or ConfigError without VQA.
+
+        top: at least 1; of a smaller pool, every answer. Probabilities are rounded to six digits.
+        """
+        if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
+            raise DataError(f"top={top!r}: expected how many answers are wanted, a whole number from 1")
         task = self.task_of(VisualQuestionAnswering, "answers questions")
         logits = self._logits(task, self.example(task, self.pictures.add(image), question))[0]  # (answers,)
         assert task.pool is not None
@@ -90,7 +95,13 @@ class Predictor:
         ]
 
     def match(self, images: Sequence[Image], captions: Sequence[str]) -> np.ndarray:
-        """(images, captions) float32 in [0, 1]: how well each picture and caption match (eq. 7 of the paper)."""
+        """(images, captions) float32 in [0, 1]: how well each picture and caption match (eq. 7 of the paper).
+
+        Raises DataError for a single picture or caption that is not in a list, and for what cannot be read.
+        """
+        for name, given in (("images", images), ("captions", captions)):
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                raise DataError(f"match: {name} is a list, also of a single one, as in [{_shown(given)}]")
         if not images or not captions:
             raise DataError("matching needs at least one picture and one caption")
         task = self.task_of(CaptionRetrieval, "matches pictures and captions")
@@ -130,6 +141,7 @@ class Predictor:
 
     def unknown_words(self, sentence: str) -> list[str]:
         """The words of a sentence that were in no training text: the model reads all of them as one unknown word."""
+        _check_text(sentence)
         words = self.words.tokenize(sentence.replace("[", "").replace("]", ""))
         return [word for word in dict.fromkeys(words) if word not in self.words]
 
@@ -157,6 +169,7 @@ class Predictor:
         return Batching(self.pictures, tokens, ids, frames=self.frames)
 
     def _tokens(self, sentence: str) -> tuple[str, ...]:
+        _check_text(sentence)
         found = self.words.tokenize(sentence)
         _check_words(sentence, found)
         return found
@@ -166,6 +179,16 @@ class Predictor:
         return self._batching([sentence])
 
 
+def _check_text(sentence: object) -> None:
+    if not isinstance(sentence, str):
+        raise DataError(f"{_shown(sentence)}: expected words, as text")
+
+
+def _shown(value: object) -> str:
+    """A value as messages show it: arrays are named by their kind alone."""
+    return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+
+
 def _check_words(sentence: str, tokens: Sequence[str]) -> None:
     if not any(letter.isalnum() for token in tokens for letter in token):
         raise DataError(f"{sentence!r}: expected words")
@@ -173,6 +196,7 @@ def _check_words(sentence: str, tokens: Sequence[str]) -> None:
 
 def marked_sentence(text: str, parser: str) -> MarkedSentence:
     """A text with its phrases. Raises DataError where it has none."""
+    _check_text(text)
     marked = find_phrases(text, parser=load_parser(parser) if parser and "[" not in text else None)
     if not marked.phrases:
         raise DataError(

@@ -5,7 +5,6 @@ Nothing in it comes from elsewhere, and the same run gives the same bytes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
@@ -18,6 +17,7 @@ import yaml
 from vltool import __version__
 from vltool.config import RunConfig, dump
 from vltool.errors import ConfigError
+from vltool.json_files import check_place, write_text
 from vltool.report import data_tables, search_tables, tables
 from vltool.report.attention import Exhibit
 from vltool.report.differences import Differences
@@ -76,19 +76,18 @@ def write_report(
 
     differences: of later runs from the first, with intervals (`differences_from_first`). draws, seed: of the
     intervals of each run's own scores; no draws: no intervals.
-    What a run has not made yet is said in its section. Raises DataError for a file of the run that is damaged.
+    What a run has not made yet is said in its section. Raises DataError for a file of the run that is damaged,
+    ConfigError where no page can be written.
     """
     configs = [config] if isinstance(config, RunConfig) else list(config)
     if not configs:
         raise ConfigError("a report needs at least one run")
-    path = path or configs[0].out_dir / REPORT_NAME
+    path = configs[0].out_dir / REPORT_NAME if path is None else path
+    check_place(path)
     runs = [read_run(found) for found in configs]
     intervals = [intervals_of(found, draws=draws, seed=seed, say=say) for found in runs]
     html = render(runs, differences=differences, intervals=intervals, say=say)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.writing")
-    draft.write_text(html, encoding="utf-8")
-    os.replace(draft, path)
+    write_text(path, html)
     return path
 
 

@@ -132,7 +132,7 @@ def go_on(inputs: RunInputs, plan: JointPlan, folder: Path) -> Scores | None:
     checkpoint.recover(path.parent)
     if not path.exists():
         return None
-    run = checkpoint.load(path.parent).run
+    run = checkpoint.load(path.parent, resuming=True).run
     wanted = json.loads(json.dumps(run_identity(inputs, plan)))
     found = run.get("identity", {})
     if found == wanted or _but_length(found) != _but_length(wanted):

@@ -29,15 +29,21 @@ FORMAT = 1
 _FILES = ("model.safetensors", "run.json")
 _FACTS = ("config", "plan", "trained_ids", "cycle", "num_updates")
 AS_TRAINED = "Its model.safetensors and run.json must be of one training, and the encoder's options as they were then"
-OTHER = "Take another checkpoint. A training goes on without a damaged one: remove that folder"
+OTHER = "Take another checkpoint"
+GO_ON = f"{OTHER}. A training goes on without a damaged one: remove that folder"
+PLACE = "<out>/training/joint/checkpoint"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved state. run: as given to `save`, with "cycle" and "num_updates" among its keys."""
+    """A saved state. run: as given to `save`, with "cycle" and "num_updates" among its keys.
+
+    next_step: what errors advise where a file of it is damaged.
+    """
 
     path: Path
     run: dict[str, Any]
+    next_step: str = OTHER
 
     @property
     def cycle(self) -> int:
@@ -48,7 +54,7 @@ class Checkpoint:
         try:
             found = TrainedIds.from_json(self.run["trained_ids"])
         except CheckpointError as error:
-            raise CheckpointError(f"{self.path / 'run.json'}: {error}. {OTHER}") from error
+            raise CheckpointError(f"{self.path / 'run.json'}: {error}. {self.next_step}") from error
         silent = [task["task"] for task in self.run["plan"] if not found.by_task.get(task["task"])]
         if silent:
             raise CheckpointError(
@@ -59,7 +65,7 @@ class Checkpoint:
 
     def tensors(self) -> dict[str, Tensor]:
         """The saved parameters and buffers by name."""
-        return _read_tensors(self.path / "model.safetensors")
+        return _read_tensors(self.path / "model.safetensors", next_step=self.next_step)
 
     def load_model(self, model: nn.Module) -> None:
         """Put the saved parameters into `model`. Raises CheckpointError naming what does not fit or is no number."""
@@ -88,7 +94,7 @@ class Checkpoint:
     def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Put Adam's saved state back, bit for bit."""
         state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _read_tensors(self.path / "optimizer.safetensors").items():
+        for key, tensor in _read_tensors(self.path / "optimizer.safetensors", next_step=self.next_step).items():
             number, name = key.split(".", 1)
             state.setdefault(int(number), {})[name] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -155,7 +161,7 @@ def _put_aside(folder: Path, *, num_updates: int, keep: int) -> None:
     """
     before = _before(folder)
     if before.exists() and keep > 0:
-        place = folder.with_name(f"{folder.name}-{int(load(before).run['num_updates']):08}")
+        place = folder.with_name(f"{folder.name}-{int(load(before, resuming=True).run['num_updates']):08}")
         _remove(place)
         os.replace(before, place)
     shutil.rmtree(before, ignore_errors=True)
@@ -178,28 +184,54 @@ def _before(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.before")
 
 
-def load(folder: Path | str) -> Checkpoint:
-    """The checkpoint in a folder. Raises CheckpointError if it is not one."""
+def load(folder: Path | str, *, resuming: bool = False) -> Checkpoint:
+    """The checkpoint in a folder. resuming: it is the training's own, which goes on without it where it is damaged.
+
+    Raises CheckpointError if it is not one; where the folder is above checkpoints, as that of a run, it names them.
+    """
+    if not isinstance(folder, str | os.PathLike) or not str(folder):
+        raise CheckpointError(f"{folder!r}: expected the folder of a checkpoint, such as {PLACE}")
     folder = Path(folder)
+    next_step = GO_ON if resuming else OTHER
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
-        raise CheckpointError(
-            f"{folder}: not a checkpoint ({' and '.join(missing)} not there). A training leaves its last one in "
-            "<run>/<training>/checkpoint, and goes on without a damaged one: remove that folder"
-        )
+        raise CheckpointError(_what_is_there(folder, missing, next_step))
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{folder / 'run.json'}: not JSON: {error}. {OTHER}") from error
+        raise CheckpointError(f"{folder / 'run.json'}: not JSON: {error}. {next_step}") from error
     if not isinstance(run, dict) or "format" not in run:
-        raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. {OTHER}")
+        raise CheckpointError(f"{folder / 'run.json'}: not the description of a checkpoint. {next_step}")
     if run["format"] != FORMAT:
         raise CheckpointError(f"{folder}: format {run['format']!r}, this version reads format {FORMAT}. Train again")
     lacking = [name for name in _FACTS if name not in run]
     if lacking:
-        raise CheckpointError(f"{folder / 'run.json'}: has no {' and no '.join(lacking)}. {OTHER}")
-    check_saved_run(run, folder / "run.json", next_step=OTHER)
-    return Checkpoint(folder, run)
+        raise CheckpointError(f"{folder / 'run.json'}: has no {' and no '.join(lacking)}. {next_step}")
+    check_saved_run(run, folder / "run.json", next_step=next_step)
+    return Checkpoint(folder, run, next_step)
+
+
+def _what_is_there(folder: Path, missing: list[str], next_step: str) -> str:
+    """What is in the place of a checkpoint, and what to name instead."""
+    if not folder.exists():
+        return f"{folder}: no such folder. A training leaves its last checkpoint in {PLACE}"
+    if not folder.is_dir():
+        return f"{folder}: a file; a checkpoint is a folder. A training leaves its last one in {PLACE}"
+    wrong = f"{folder}: not a checkpoint ({' and '.join(missing)} not there)"
+    if len(missing) < len(_FILES) or next_step == GO_ON:
+        return f"{wrong}. {next_step}"
+    if below := _checkpoints_below(folder):
+        more = f", and {len(below) - 3} more" if len(below) > 3 else ""
+        return f"{wrong}. Name one of those below it: {', '.join(map(str, below[:3]))}{more}"
+    return f"{wrong}, nor is there one below it. A training leaves its last one in {PLACE}"
+
+
+def _checkpoints_below(folder: Path) -> list[Path]:
+    """The checkpoints of a run or of a training, the joint training's first; up to four folders down, as trials are."""
+    places = ("", "*/", "*/*/", "*/*/*/")
+    found = [file.parent for place in places for file in folder.glob(f"{place}checkpoint*/{_FILES[1]}")]
+    whole = [path for path in found if (path / _FILES[0]).is_file()]
+    return sorted(whole, key=lambda path: (path.parent.name != "joint", path.name != "checkpoint", path))
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -216,11 +248,11 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.chmod(mode)
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path, *, next_step: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}. {OTHER}") from error
+        raise CheckpointError(f"{path}: cannot be read: {error}. {next_step}") from error
 
 
 def _flush(path: Path) -> None:

@@ -93,7 +93,7 @@ def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
     result, place = read_result(folder, identity), folder / "checkpoint"
     if result is None or not place.exists():
         return None
-    return result if checkpoint.load(place).run["num_updates"] == result.num_updates else None
+    return result if checkpoint.load(place, resuming=True).run["num_updates"] == result.num_updates else None
 
 
 def check_settings(settings: TrainingConfig) -> None:
@@ -349,7 +349,7 @@ class _Training:
 
     def _resume_or_inherit(self) -> None:
         if (self.folder / "checkpoint").exists():
-            self._resume(checkpoint.load(self.folder / "checkpoint"))
+            self._resume(checkpoint.load(self.folder / "checkpoint", resuming=True))
         elif self.settings.init_from:
             taken, left = inherit_weights(self.inputs, self.updater.model)
             self.say({"kind": "inherited", "from": self.settings.init_from, "tensors": taken, "left": left})
@@ -388,7 +388,7 @@ class _Training:
         if self.cycle > cycles or not first <= turns <= end or set(self.stop_and_go.paces) != set(self.names):
             raise CheckpointError(
                 f"{path / 'run.json'}: cycle {self.cycle} of {cycles} and the turns of stop_and_go ({turns} of "
-                f"{self.plan.updates_before()}) do not fit each other and the plan. {checkpoint.OTHER}"
+                f"{self.plan.updates_before()}) do not fit each other and the plan. {checkpoint.GO_ON}"
             )
 
     def _open_log(self) -> RunLog | None:
