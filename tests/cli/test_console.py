@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console as RichConsole
 
-from vltool.cli.console import Console
+from vltool.cli.console import Console, print_table
 
 
 def shown(*, terminal: bool) -> str:
@@ -31,3 +32,9 @@ def test_elsewhere_it_is_a_line_and_not_one_for_every_change() -> None:
     text = shown(terminal=False)
     assert "best of 1 of 9 trainings, about 4 min left: vqa l2-b64" in text
     assert "best of 2 of 9" not in text
+
+
+def test_tables_show_brackets_and_colons_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("phrases in [brackets]", ["[red] type"], [["[bold]a"], ["coco:ok:1"]])
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("phrases in [brackets]", "[red] type", "[bold]a", "coco:ok:1"))
