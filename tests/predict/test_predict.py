@@ -215,7 +215,7 @@ def test_pictures_that_cannot_be_read_are_left_out_of_the_ranking(
     says(alone, "c.png: not an image")
     (tmp_path / "b.jpg").write_bytes(photo.read_bytes())
     result = run_vltool("predict", checkpoint, "--pictures", tmp_path, "--text", "a red circle", "--json")
-    assert result.returncode == 3 and "2 pictures are not in the ranking" in result.stderr
+    assert result.returncode == 3 and "left out of the ranking: 2" in result.stderr
     found = json.loads(result.stdout)
     assert [item["name"] for item in found["pictures_of_caption"][0]["ranked"]] == [str(tmp_path / "b.jpg")]
     assert [Path(failure["path"]).name for failure in found["failures"]] == ["a.png", "c.png"]

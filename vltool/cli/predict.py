@@ -62,7 +62,7 @@ def command(
     if failures := found.get("failures"):
         for failure in failures:
             typer.echo(f"vltool: left out: {failure['error']}", err=True)
-        typer.echo(f"vltool: {len(failures)} pictures are not in the ranking", err=True)
+        typer.echo(f"vltool: pictures left out of the ranking: {len(failures)}", err=True)
         raise typer.Exit(3)
 
 
