@@ -186,7 +186,8 @@ def load_corpus(folder: Path) -> Corpus:
             raise DataError(f"vectors.npy: expected {len(words)} rows, found an array of {vectors.shape}")
         return Corpus(words, vectors, tokens, answers, read_json(folder / FILES[-1]))
     except (DataError, OSError, ValueError, EOFError, AttributeError, TypeError) as error:
-        raise DataError(f"{folder}: no embedded text there ({error}). Run: vltool embed-text CONFIG") from error
+        begun = "" if folder.is_absolute() else ", or go to where the run was begun: its paths are as seen from there"
+        raise DataError(f"{folder}: no embedded text there ({error}). Run: vltool embed-text CONFIG{begun}") from error
 
 
 def _sentences(prepared: PreparedTasks, split: str) -> Iterable[str]:
