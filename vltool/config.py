@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -226,14 +226,22 @@ _YOUNGER_TEXT_KEYS = ("tokenizer", "wordpiece_vocab", "wordpiece_size", "max_tok
 
 
 def _fill(value: Any, names: dict[str, Any]) -> Any:
+    def filled(text: str) -> str:
+        for name, found in names.items():
+            text = text.replace("{" + name + "}", str(found))
+        return text
+
+    return _each_text(value, filled)
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """The value with every text in it changed, however deep it stands."""
     if isinstance(value, str):
-        for name, text in names.items():
-            value = value.replace("{" + name + "}", str(text))
-        return value
+        return change(value)
     if isinstance(value, dict):
-        return {key: _fill(item, names) for key, item in value.items()}
+        return {key: _each_text(item, change) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_fill(item, names) for item in value]
+        return [_each_text(item, change) for item in value]
     return value
 
 
@@ -247,14 +255,10 @@ def moved_to(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
         return raw
     before = out.rstrip("/") + "/"
 
-    def placed(value: Any) -> Any:
-        if isinstance(value, str) and value.startswith(before):
-            return str(folder / value.removeprefix(before))
-        if isinstance(value, dict):
-            return {key: placed(item) for key, item in value.items()}
-        return [placed(item) for item in value] if isinstance(value, list) else value
+    def placed(text: str) -> str:
+        return str(folder / text.removeprefix(before)) if text.startswith(before) else text
 
-    return {**placed(raw), "out": str(folder)}
+    return {**_each_text(raw, placed), "out": str(folder)}
 
 
 def _validate(raw: dict[str, Any], where: str) -> RunConfig:

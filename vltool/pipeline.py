@@ -40,9 +40,9 @@ def run_pipeline(
     """Run the configuration's stages (or the named ones) in order. Raises the first stage's error."""
     results: dict[str, StageResult] = {}
     check_run(config)
-    wanted = set(config.stages if stages is None else stages)
+    wanted = set(config.stages).intersection(config.stages if stages is None else stages)
     for name, key in _keys(config):
-        if name in wanted and name in config.stages:
+        if name in wanted:
             results[name] = _run_stage(name, STAGES[name].run, key, config, listener)
             write_config(config)  # beside results that are there, never beside those of another configuration
     return results

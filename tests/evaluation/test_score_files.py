@@ -75,7 +75,7 @@ def test_unrelated_captions_are_not_asked(entities: Path) -> None:
         ("[", "p.json: not JSON"),
         ("[" * 100_000, "p.json: not usable JSON: nested too deeply"),
         ({}, "p.json: expected a list of"),
-        ([], 'p.json: expected a list of {"image_id", "sentence", "phrase", "boxes"}, found an empty one'),
+        ([], 'p.json: expected a list of {"image_id", "sentence", "phrase", "boxes"}, found []'),
         ([7], "p.json: predictions[0]: expected an object of fields, found 7"),
         ([prediction(image_id=None)], "p.json: predictions[0].image_id: expected text"),
         ([prediction(image_id=-7)], "p.json: predictions[0].image_id: expected a whole number"),

@@ -155,7 +155,7 @@ def score_grounding(
     if ids is not None:
         files["ids"] = ids
     mentioned = {image for image, _, _ in ranked}
-    captions = flickr30k_entities.read(files=files, only=None if ids is not None else mentioned)
+    captions = flickr30k_entities.read(files=files, only=mentioned if ids is None else None)
     images = {caption.image_id.partition(":")[2] for caption in captions}
     known = {
         (caption.image_id.partition(":")[2], caption.sentence_index, number): (caption, phrase)
@@ -183,10 +183,8 @@ def score_grounding(
 def _read_rankings(path: Path) -> dict[tuple[str, int, int], np.ndarray]:
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        content_shown = "an empty one" if content == [] else checks.shown(content)
-        raise DataError(
-            f'{path}: expected a list of {{"image_id", "sentence", "phrase", "boxes"}}, found {content_shown}'
-        )
+        form = '{"image_id", "sentence", "phrase", "boxes"}'
+        raise DataError(f"{path}: expected a list of {form}, found {checks.shown(content)}")
     found: dict[tuple[str, int, int], np.ndarray] = {}
     for index, value in enumerate(content):
         place = Place(path, "predictions", index)

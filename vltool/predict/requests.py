@@ -54,8 +54,6 @@ def check_request(request: Request) -> None:
         read_captions(request.captions)
     if request.figure is not None and request.figure.suffix.lower() not in FIGURES:
         raise ConfigError(f"--figure {request.figure}: choose a file that ends in {', '.join(FIGURES)}")
-    if request.figure is not None and not request.figure.absolute().parent.is_dir():
-        raise ConfigError(f"--figure {request.figure}: there is no folder {request.figure.absolute().parent}")
 
 
 def read_captions(path: Path) -> list[str]:
@@ -112,25 +110,25 @@ def _ranked(
 
     images = find_local_images([path for path in (request.image or request.pictures,) if path is not None])
     captions = read_captions(request.captions) if request.captions else [request.text]
+    described: list[Path] = []
     failures: list[dict[str, str]] = []
-    for done, image in enumerate(images):
+    for done, image in enumerate(images, start=1):
         try:
             model.pictures.add(image)
+            described.append(image)
         except DataError as error:
-            if len(failures) + 1 == len(images):
-                raise
             failures.append({"path": str(image), "error": str(error)})
+            if len(failures) == len(images):
+                raise
         if progress is not None:
-            progress("describing pictures", done + 1, len(images))
-    left_out = {failure["path"] for failure in failures}
-    images = [image for image in images if str(image) not in left_out]
-    scores = model.match(images, captions)  # (pictures, captions)
-    names = [str(image) for image in images]
+            progress("describing pictures", done, len(images))
+    scores = model.match(described, captions)  # (pictures, captions)
+    names = [str(image) for image in described]
     if panels is not None:
         from vltool.predict.figure import matching_panel
 
         best, caption = np.unravel_index(int(scores.argmax()), scores.shape)
-        panels.append(matching_panel(model, images[best], captions[caption], float(scores[best, caption])))
+        panels.append(matching_panel(model, described[best], captions[caption], float(scores[best, caption])))
     found: dict[str, Any] = {"failures": failures} if failures else {}
     if len(captions) > 1 or request.image:
         found["captions_of_picture"] = [
